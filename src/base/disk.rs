@@ -1,0 +1,97 @@
+//! The disk's door: everything that the store and the state files do to a disk goes through `Disk`.
+//!
+//! Two implementations: `RealDisk` (positioned reads and writes on files) and the simulator's, which can crash at any
+//! step, lose what was not synced, tear writes and refuse them (`tests/sim`). Paths are absolute.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a directory listing says of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// File name without its directory.
+    pub name: String,
+    /// Length in bytes (0 for a directory).
+    pub len: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Read only; it must exist.
+    Read,
+    /// Read and write; it must exist.
+    Write,
+    /// Read and write; made if missing, kept if present.
+    Create,
+}
+
+/// An open file. All positions are absolute bytes; short reads and writes are looped over inside.
+pub trait DiskFile: Debug + Send + Sync {
+    /// Fills `buf` from `pos`; an early end of file is `UnexpectedEof`.
+    fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()>;
+    /// As `read_exact_at`, but fails with `WouldBlock` instead of waiting for the device (`preadv2(RWF_NOWAIT)`).
+    fn try_read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()>;
+    /// Writes all of `buf` at `pos`.
+    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()>;
+    /// Makes the contents durable (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes contents and metadata (length) durable (`fsync`).
+    fn sync_all(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it holds no byte.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Sets the length; growth reads as zeros and is sparse.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Allocates blocks for `[pos, pos + len)` without changing the contents; the length stays as it is.
+    fn allocate(&self, pos: u64, len: u64) -> io::Result<()>;
+    /// Number of directory entries that name this file: 0 means that somebody unlinked it under us.
+    fn links(&self) -> io::Result<u64>;
+}
+
+/// A file system.
+pub trait Disk: Debug + Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
+    /// Lists a directory, sorted by name; a missing directory is `NotFound`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Whether something is there.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Makes a directory and its parents; each new entry is made durable.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Atomically puts `from` in the place of `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the entries of a directory durable (`fsync` of the directory).
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything durable that was written to the file system of `path` (`syncfs`).
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+}
+
+/// Reads a whole file.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Open::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// The path of a sibling: `path` with `suffix` appended to its file name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+mod real;
+pub use real::RealDisk;

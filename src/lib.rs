@@ -1,0 +1,7 @@
+//! One binary that replaces a RocketMQ installation: name server, broker and the tools around them.
+//!
+//! `src/ARCHITECTURE.md` draws the layers and says which module may use which; `tests/tidy.rs` enforces it.
+
+pub mod base;
+pub mod net;
+pub mod wire;

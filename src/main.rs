@@ -1,0 +1,3 @@
+//! The `rocketmq` executable: hands over to the library.
+
+fn main() {}
