@@ -3,5 +3,6 @@
 //! `src/ARCHITECTURE.md` draws the layers and says which module may use which; `tests/tidy.rs` enforces it.
 
 pub mod base;
+pub mod broker;
 pub mod net;
 pub mod wire;

@@ -1,0 +1,129 @@
+//! What a broker can be told. Field names are Java's keys in snake case (INTEROP 06); defaults are those of 5.3.3
+//! unless a line says otherwise. Knows no file format: `app` reads `broker.conf` into it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Configuration of one broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `brokerName`.
+    pub broker_name: String,
+    /// `brokerClusterName`.
+    pub broker_cluster_name: String,
+    /// `brokerId`: 0 is the master, the only role that is built.
+    pub broker_id: u64,
+    /// `brokerIP1`: the address that clients are told and that offset message ids carry.
+    pub broker_ip1: IpAddr,
+    /// Local address of the listeners.
+    pub bind_ip: IpAddr,
+    /// `listenPort`; 0 takes any free port and opens no VIP listener.
+    pub listen_port: u16,
+    /// Whether `listenPort − 2` is opened for the VIP channel of clients before 4.5.
+    pub vip_channel: bool,
+    /// `storePathRootDir`.
+    pub store_path_root_dir: PathBuf,
+    /// `namesrvAddr`, split.
+    pub namesrv_addrs: Vec<String>,
+    /// Number of event loops.
+    pub loops: usize,
+    /// `brokerPermission`: 4 read, 2 write.
+    pub broker_permission: u32,
+    /// `autoCreateTopicEnable`.
+    pub auto_create_topic_enable: bool,
+    /// `defaultTopicQueueNums`.
+    pub default_topic_queue_nums: u32,
+    /// `clusterTopicEnable`.
+    pub cluster_topic_enable: bool,
+    /// `brokerTopicEnable`.
+    pub broker_topic_enable: bool,
+    /// `autoCreateSubscriptionGroup`.
+    pub auto_create_subscription_group: bool,
+    /// `maxMessageSize`: largest body in bytes.
+    pub max_message_size: usize,
+    /// `syncFlushTimeout`, milliseconds: after it a send under sync flush answers FLUSH_DISK_TIMEOUT.
+    pub sync_flush_timeout_ms: u64,
+    /// `regionId`: MSG_REGION of answers and stored messages.
+    pub region_id: String,
+    /// `traceOn`: TRACE_ON of answers and stored messages.
+    pub trace_on: bool,
+    /// `startAcceptSendRequestTimeStamp`, milliseconds since the epoch; sends before it are refused.
+    pub start_accept_send_request_time_stamp: u64,
+    /// `longPollingEnable`.
+    pub long_polling_enable: bool,
+    /// `shortPollingTimeMills`.
+    pub short_polling_time_mills: u64,
+    /// `litePullMessageEnable`.
+    pub lite_pull_message_enable: bool,
+    /// `enablePropertyFilter`: SQL92; not built, `true` refuses the start.
+    pub enable_property_filter: bool,
+    /// `maxTransferCountOnMessageInMemory`.
+    pub max_transfer_count_on_message_in_memory: u32,
+    /// `maxTransferBytesOnMessageInMemory`.
+    pub max_transfer_bytes_on_message_in_memory: u32,
+    /// `maxTransferCountOnMessageInDisk`.
+    pub max_transfer_count_on_message_in_disk: u32,
+    /// `maxTransferBytesOnMessageInDisk`.
+    pub max_transfer_bytes_on_message_in_disk: u32,
+    /// `accessMessageInMemoryMaxRatio`, per cent of RAM behind the log's end that counts as being in memory.
+    pub access_message_in_memory_max_ratio: u64,
+    /// `slaveReadEnable`: whether slow readers are sent to the group's other broker.
+    pub slave_read_enable: bool,
+    /// `notifyConsumerIdsChangedEnable`.
+    pub notify_consumer_ids_changed_enable: bool,
+    /// `flushConsumerOffsetInterval`, milliseconds.
+    pub flush_consumer_offset_interval_ms: u64,
+    /// `registerNameServerPeriod`, milliseconds.
+    pub register_name_server_period_ms: u64,
+}
+
+/// `listenPort` of a broker that was told nothing.
+pub const LISTEN_PORT: u16 = 10911;
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            broker_name: "broker-a".into(),
+            broker_cluster_name: "DefaultCluster".into(),
+            broker_id: 0,
+            broker_ip1: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            listen_port: LISTEN_PORT,
+            vip_channel: true,
+            store_path_root_dir: PathBuf::from("store"),
+            namesrv_addrs: Vec::new(),
+            loops: 1,
+            broker_permission: 6,
+            auto_create_topic_enable: true,
+            default_topic_queue_nums: 8,
+            cluster_topic_enable: true,
+            broker_topic_enable: true,
+            auto_create_subscription_group: true,
+            max_message_size: 4 * 1024 * 1024,
+            sync_flush_timeout_ms: 5_000,
+            region_id: "DefaultRegion".into(),
+            trace_on: true,
+            start_accept_send_request_time_stamp: 0,
+            long_polling_enable: true,
+            short_polling_time_mills: 1_000,
+            lite_pull_message_enable: true,
+            enable_property_filter: false,
+            max_transfer_count_on_message_in_memory: 32,
+            max_transfer_bytes_on_message_in_memory: 256 * 1024,
+            max_transfer_count_on_message_in_disk: 8,
+            max_transfer_bytes_on_message_in_disk: 64 * 1024,
+            access_message_in_memory_max_ratio: 40,
+            slave_read_enable: false,
+            notify_consumer_ids_changed_enable: true,
+            flush_consumer_offset_interval_ms: 5_000,
+            register_name_server_period_ms: 30_000,
+        }
+    }
+}
+
+impl Config {
+    /// The address that is stored in records and message ids.
+    pub fn store_host(&self) -> SocketAddr {
+        SocketAddr::new(self.broker_ip1, self.listen_port)
+    }
+}
