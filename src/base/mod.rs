@@ -1,6 +1,7 @@
 //! L0: what every layer stands on. Knows nothing of RocketMQ beyond the three positions' types.
 
 pub mod clock;
+pub mod crash_safe;
 pub mod disk;
 pub mod position;
 pub mod shutdown;
