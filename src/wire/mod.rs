@@ -1,5 +1,8 @@
 //! L1: the bytes of RocketMQ. Pure functions over byte slices: no socket, no file, no clock.
 
+pub mod codes;
 pub mod command;
+pub mod flags;
 pub mod frame;
 mod header;
+pub mod message;
