@@ -75,6 +75,12 @@ pub struct Config {
     pub flush_consumer_offset_interval_ms: u64,
     /// `registerNameServerPeriod`, milliseconds.
     pub register_name_server_period_ms: u64,
+    /// `forceRegister`: whether every round registers, without asking first whether a name server needs it.
+    pub force_register: bool,
+    /// `traceTopicEnable`: whether the trace topic exists from the start.
+    pub trace_topic_enable: bool,
+    /// `msgTraceTopicName`.
+    pub msg_trace_topic_name: String,
 }
 
 /// `listenPort` of a broker that was told nothing.
@@ -117,6 +123,9 @@ impl Default for Config {
             notify_consumer_ids_changed_enable: true,
             flush_consumer_offset_interval_ms: 5_000,
             register_name_server_period_ms: 30_000,
+            force_register: true,
+            trace_topic_enable: false,
+            msg_trace_topic_name: "RMQ_SYS_TRACE_TOPIC".into(),
         }
     }
 }

@@ -26,7 +26,12 @@
 //! ```
 
 pub mod config;
+pub mod data_version;
 pub mod filter;
+pub mod groups;
+pub mod offsets;
 pub mod request;
+pub mod state_file;
+pub mod topics;
 
 pub use config::Config;
