@@ -25,6 +25,7 @@
 //! admin::response(&Handles, Conn, &Command)                           answers to our own requests (relays)
 //! ```
 
+pub mod clients;
 pub mod config;
 pub mod data_version;
 pub mod filter;
