@@ -1,0 +1,197 @@
+//! The keys of Java's `broker.conf`, and what each of them does to this broker. A test walks the list of all keys of
+//! Java 4.9 to 5.3 through this table.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::keys::Does::{Flag, Number, Refused, Text};
+use super::keys::{self, Key, Table, key};
+use super::unused_keys;
+use crate::broker;
+
+/// What a file says about a broker, beside the broker's own configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The broker's.
+    pub broker: broker::Config,
+    /// `brokerIP1`, if it was given.
+    pub advertised: Option<IpAddr>,
+    /// `brokerName`, if it was given.
+    pub name: Option<String>,
+    /// `storePathRootDir`, if it was given.
+    pub root: Option<PathBuf>,
+    /// `namesrvAddr`, if it was given.
+    pub name_servers: Option<Vec<String>>,
+}
+
+const MILLISECONDS: (u64, u64) = (1, 7 * 24 * 3600 * 1000);
+const COUNT: (u64, u64) = (1, u32::MAX as u64);
+const BYTES: (u64, u64) = (1, i32::MAX as u64);
+
+/// All keys of a broker.
+pub const TABLE: Table<Settings> = Table { rows: &[BROKER, REFUSED], unused: unused_keys::BROKER };
+
+/// Keys of the broker itself.
+const BROKER: &[Key<Settings>] = &[
+    key(
+        "brokerName",
+        Text { accepts: "a name without blanks", set: |s, text| name(text).map(|name| s.name = Some(name)) },
+    ),
+    key(
+        "brokerClusterName",
+        Text {
+            accepts: "a name without blanks",
+            set: |s, text| name(text).map(|name| s.broker.broker_cluster_name = name),
+        },
+    ),
+    key("brokerId", Refused { unless: &["0"], why: "only masters (brokerId 0) are built; slaves are not built yet" }),
+    key(
+        "brokerIP1",
+        Text {
+            accepts: "the IPv4 address that clients are told, such as 192.168.1.10",
+            set: |s, text| keys::address(text).filter(IpAddr::is_ipv4).map(|ip| s.advertised = Some(ip)),
+        },
+    ),
+    key("listenPort", Number { range: (3, 65535), set: |s, port| s.broker.listen_port = port as u16 }),
+    key(
+        "bindAddress",
+        Text { accepts: "an IP address", set: |s, text| text.parse().ok().map(|ip| s.broker.bind_ip = ip) },
+    ),
+    key(
+        "namesrvAddr",
+        Text {
+            accepts: "HOST:PORT, several separated by semicolons",
+            set: |s, text| text.parse::<super::cli::NamesrvList>().ok().map(|list| s.name_servers = Some(list.0)),
+        },
+    ),
+    key("storePathRootDir", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.root = Some(path)) }),
+    key("brokerPermission", Number { range: (0, 6), set: |s, bits| s.broker.broker_permission = bits as u32 }),
+    key("autoCreateTopicEnable", Flag(|s| &mut s.broker.auto_create_topic_enable)),
+    key("defaultTopicQueueNums", Number { range: (1, 1024), set: |s, n| s.broker.default_topic_queue_nums = n as u32 }),
+    key("clusterTopicEnable", Flag(|s| &mut s.broker.cluster_topic_enable)),
+    key("brokerTopicEnable", Flag(|s| &mut s.broker.broker_topic_enable)),
+    key("autoCreateSubscriptionGroup", Flag(|s| &mut s.broker.auto_create_subscription_group)),
+    key("maxMessageSize", Number { range: (1, 1 << 30), set: |s, bytes| s.broker.max_message_size = bytes as usize }),
+    key("syncFlushTimeout", Number { range: MILLISECONDS, set: |s, ms| s.broker.sync_flush_timeout_ms = ms }),
+    key(
+        "regionId",
+        Text { accepts: "a name without blanks", set: |s, text| name(text).map(|name| s.broker.region_id = name) },
+    ),
+    key("traceOn", Flag(|s| &mut s.broker.trace_on)),
+    key(
+        "startAcceptSendRequestTimeStamp",
+        Number { range: (0, i64::MAX as u64), set: |s, ms| s.broker.start_accept_send_request_time_stamp = ms },
+    ),
+    key("longPollingEnable", Flag(|s| &mut s.broker.long_polling_enable)),
+    key("shortPollingTimeMills", Number { range: MILLISECONDS, set: |s, ms| s.broker.short_polling_time_mills = ms }),
+    key("litePullMessageEnable", Flag(|s| &mut s.broker.lite_pull_message_enable)),
+    key("enablePropertyFilter", Refused { unless: &["false"], why: "filters in SQL are not built yet" }),
+    key(
+        "maxTransferCountOnMessageInMemory",
+        Number { range: COUNT, set: |s, n| s.broker.max_transfer_count_on_message_in_memory = n as u32 },
+    ),
+    key(
+        "maxTransferBytesOnMessageInMemory",
+        Number { range: BYTES, set: |s, n| s.broker.max_transfer_bytes_on_message_in_memory = n as u32 },
+    ),
+    key(
+        "maxTransferCountOnMessageInDisk",
+        Number { range: COUNT, set: |s, n| s.broker.max_transfer_count_on_message_in_disk = n as u32 },
+    ),
+    key(
+        "maxTransferBytesOnMessageInDisk",
+        Number { range: BYTES, set: |s, n| s.broker.max_transfer_bytes_on_message_in_disk = n as u32 },
+    ),
+    key(
+        "accessMessageInMemoryMaxRatio",
+        Number { range: (0, 100), set: |s, ratio| s.broker.access_message_in_memory_max_ratio = ratio },
+    ),
+    key("slaveReadEnable", Flag(|s| &mut s.broker.slave_read_enable)),
+    key("notifyConsumerIdsChangedEnable", Flag(|s| &mut s.broker.notify_consumer_ids_changed_enable)),
+    key(
+        "flushConsumerOffsetInterval",
+        Number { range: MILLISECONDS, set: |s, ms| s.broker.flush_consumer_offset_interval_ms = ms },
+    ),
+    key(
+        "registerNameServerPeriod",
+        Number { range: (10_000, 60_000), set: |s, ms| s.broker.register_name_server_period_ms = ms },
+    ),
+];
+
+/// Keys that ask for something which is not there.
+const REFUSED: &[Key<Settings>] = &[
+    key("brokerRole", Refused { unless: &["ASYNC_MASTER"], why: "replication (SYNC_MASTER, SLAVE) is not built yet" }),
+    key("aclEnable", Refused { unless: &["false"], why: "access control is not built yet" }),
+    key("authenticationEnabled", Refused { unless: &["false"], why: "access control is not built yet" }),
+    key("authorizationEnabled", Refused { unless: &["false"], why: "access control is not built yet" }),
+    key("migrateAuthFromV1Enabled", Refused { unless: &["false"], why: "access control is not built yet" }),
+    key("tls.server.mode", Refused { unless: &["disabled", "permissive"], why: "TLS is not built yet" }),
+    key("tls.enable", Refused { unless: &["false"], why: "TLS is not built yet" }),
+    key("useTLS", Refused { unless: &["false"], why: "TLS is not built yet" }),
+    key("tls.server.need.client.auth", Refused { unless: &["none"], why: "TLS is not built yet" }),
+    key("tls.server.authClient", Refused { unless: &["false"], why: "TLS is not built yet" }),
+    key("tls.client.certPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.client.keyPassword", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.client.keyPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.client.trustCertPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.config.file", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.server.certPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.server.keyPassword", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.server.keyPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.server.trustCertPath", Refused { unless: &[], why: "TLS is not built yet" }),
+    key("tls.client.authServer", Refused { unless: &["false"], why: "TLS is not built yet" }),
+    key("socksProxyConfig", Refused { unless: &["", "{}"], why: "connections through a SOCKS proxy are not built" }),
+    key("enableDLegerCommitLog", Refused { unless: &["false"], why: "DLedger is not built" }),
+    key("enableControllerMode", Refused { unless: &["false"], why: "controller mode is not built yet" }),
+    key("enableSlaveActingMaster", Refused { unless: &["false"], why: "slaves are not built yet" }),
+    key("enableRemoteEscape", Refused { unless: &["false"], why: "slaves are not built yet" }),
+    key("duplicationEnable", Refused { unless: &["false"], why: "replication is not built yet" }),
+    key("allAckInSyncStateSet", Refused { unless: &["false"], why: "replication is not built yet" }),
+    key("inSyncReplicas", Refused { unless: &["1"], why: "replication is not built yet" }),
+    key("minInSyncReplicas", Refused { unless: &["1"], why: "replication is not built yet" }),
+    key("totalReplicas", Refused { unless: &["1"], why: "replication is not built yet" }),
+    key("asyncLearner", Refused { unless: &["false"], why: "slaves are not built yet" }),
+    key("lockInStrictMode", Refused { unless: &["false"], why: "replication is not built yet" }),
+    key("isInBrokerContainer", Refused { unless: &["false"], why: "several brokers in one process are not built" }),
+    key("inBrokerContainer", Refused { unless: &["false"], why: "several brokers in one process are not built" }),
+    key("isBrokerContainer", Refused { unless: &["false"], why: "several brokers in one process are not built" }),
+    key("messageStorePlugIn", Refused { unless: &[""], why: "store plug-ins are Java classes and cannot be loaded" }),
+    key("storeType", Refused { unless: &["default"], why: "only Java's file store is built" }),
+    key("rocksdbCQDoubleWriteEnable", Refused { unless: &["false"], why: "only Java's file store is built" }),
+    key(
+        "readOnlyCommitLogStorePaths",
+        Refused { unless: &[""], why: "a commit log over several folders is not built" },
+    ),
+    key("enableConsumeQueueExt", Refused { unless: &["false"], why: "the consume queue extension is not built" }),
+    key("enableCalcFilterBitMap", Refused { unless: &["false"], why: "filters in SQL are not built yet" }),
+    key("filterSupportRetry", Refused { unless: &["false"], why: "filters in SQL are not built yet" }),
+    key("enableLmq", Refused { unless: &["false"], why: "light message queues are not built" }),
+    key("enableMultiDispatch", Refused { unless: &["false"], why: "light message queues are not built" }),
+    key("enabledAppendPropCRC", Refused { unless: &["false"], why: "checksums over properties are not built" }),
+    key("forceVerifyPropCRC", Refused { unless: &["false"], why: "checksums over properties are not built" }),
+    key(
+        "fetchNamesrvAddrByAddressServer",
+        Refused { unless: &["false"], why: "name servers are given by -n or namesrvAddr" },
+    ),
+    key(
+        "fetchNameSrvAddrByDnsLookup",
+        Refused { unless: &["false"], why: "name servers are given by -n or namesrvAddr" },
+    ),
+    key("rejectPullConsumerEnable", Refused { unless: &["false"], why: "refusing pull consumers is not built" }),
+    key(
+        "disableConsumeIfConsumerReadSlowly",
+        Refused { unless: &["false"], why: "cutting off slow consumers is not built" },
+    ),
+    key("coldDataFlowControlEnable", Refused { unless: &["false"], why: "flow control of cold reads is not built" }),
+    key("coldCtrStrategyEnable", Refused { unless: &["false"], why: "flow control of cold reads is not built" }),
+    key("metricsExporterType", Refused { unless: &["DISABLE"], why: "metrics are not built yet" }),
+    key("useStaticSubscription", Refused { unless: &["false"], why: "static subscriptions are not built" }),
+];
+
+fn name(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}

@@ -1,0 +1,221 @@
+//! The command line: what can be typed, and nothing about what it does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One executable that replaces a RocketMQ installation.
+#[derive(Debug, Parser)]
+#[command(name = "rocketmq", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A name server and a broker in one process, for development: topics and groups are made on demand
+    Dev(Dev),
+    /// A name server
+    Namesrv(Namesrv),
+    /// A broker
+    Broker(Broker),
+}
+
+/// `rocketmq dev`.
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Folder for everything that is kept: DIR/store (the broker's) and DIR/namesrv
+    #[arg(long, value_name = "DIR", default_value = "rocketmq-data")]
+    pub data: PathBuf,
+    /// Port of the name server
+    #[arg(long, value_name = "PORT", default_value_t = NAMESRV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub namesrv_port: u16,
+    /// Port of the broker; PORT-2 is opened too, for clients before 4.5
+    #[arg(long, value_name = "PORT", default_value_t = BROKER_PORT, value_parser = clap::value_parser!(u16).range(3..))]
+    pub broker_port: u16,
+    /// Address that clients are told; 127.0.0.1 if not given, which serves clients on this machine
+    #[arg(long, value_name = "IP", value_parser = advertisable)]
+    pub advertise: Option<IpAddr>,
+}
+
+/// `rocketmq namesrv`.
+#[derive(Debug, Args)]
+pub struct Namesrv {
+    /// A name server's .properties file
+    #[arg(short = 'c', long = "config-file", alias = "configFile", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen: IP:PORT, IP or :PORT [default: 0.0.0.0:9876]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Folder for what is kept [default: ~/namesrv, as Java's]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// `rocketmq broker`.
+#[derive(Debug, Args)]
+pub struct Broker {
+    /// Name servers: HOST:PORT, several separated by semicolons; wins over namesrvAddr and NAMESRV_ADDR
+    #[arg(short = 'n', long = "namesrv", alias = "namesrvAddr", value_name = "A:9876;B:9876")]
+    pub namesrv: Option<NamesrvList>,
+    /// A broker.conf or .properties file
+    #[arg(short = 'c', long = "config-file", alias = "configFile", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the store, Java's storePathRootDir [default: ~/store, as Java's]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where to listen: IP:PORT, IP or :PORT [default: 0.0.0.0:10911]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<Listen>,
+}
+
+/// Default port of a name server.
+pub const NAMESRV_PORT: u16 = 9876;
+/// Default port of a broker.
+pub const BROKER_PORT: u16 = 10911;
+
+/// `--listen`: an address, a port, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address, if one was given.
+    pub ip: Option<IpAddr>,
+    /// The port, if one was given.
+    pub port: Option<u16>,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || "accepted are IP:PORT, IP and :PORT, with ports from 1 to 65535".to_owned();
+        if let Ok(both) = text.parse::<SocketAddr>() {
+            return if both.port() == 0 {
+                Err(bad())
+            } else {
+                Ok(Listen { ip: Some(both.ip()), port: Some(both.port()) })
+            };
+        }
+        if let Ok(ip) = text.parse() {
+            return Ok(Listen { ip: Some(ip), port: None });
+        }
+        match text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            Some(port) if port > 0 => Ok(Listen { ip: None, port: Some(port) }),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// `-n`: a list of name servers, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamesrvList(pub Vec<String>);
+
+impl FromStr for NamesrvList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let list: Vec<_> =
+            text.split([';', ',']).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        if list.is_empty() {
+            return Err("accepted is HOST:PORT, several separated by semicolons".to_owned());
+        }
+        match list.iter().find(|part| !is_host_and_port(part)) {
+            Some(bad) => Err(format!("`{bad}` is not HOST:PORT")),
+            None => Ok(NamesrvList(list)),
+        }
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_fits = !host.is_empty() && !host.contains([' ', '/', '@']);
+        host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+fn advertisable(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => {
+            Err("clients cannot connect to it; give an address of this machine".to_owned())
+        }
+        Ok(IpAddr::V6(_)) => Err("message ids and clients before 5.0 need an IPv4 address".to_owned()),
+        Ok(ip) => Ok(ip),
+        Err(_) => Err("accepted is an IPv4 address such as 192.168.1.10".to_owned()),
+    }
+}
+
+impl Listen {
+    /// What is listened on, with what was left out filled in.
+    pub fn or(given: Option<Listen>, ip: IpAddr, port: u16) -> SocketAddr {
+        let given = given.unwrap_or(Listen { ip: None, port: None });
+        SocketAddr::new(given.ip.unwrap_or(ip), given.port.unwrap_or(port))
+    }
+}
+
+/// Every address of this machine.
+pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// A usage error in one line: what clap found, and its tip.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let found = lines.next().unwrap_or("bad arguments").trim_start_matches("error: ").trim_end_matches(':').to_owned();
+    let mut parts = vec![found];
+    for line in lines {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        parts.push(line.trim_start_matches("tip: ").to_owned());
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn listen_takes_an_address_a_port_or_both() {
+        let listen = |text: &str| text.parse::<Listen>().map(|listen| Listen::or(Some(listen), ANY, 7).to_string());
+        assert_eq!(listen("1.2.3.4:5").as_deref(), Ok("1.2.3.4:5"));
+        assert_eq!(listen("1.2.3.4").as_deref(), Ok("1.2.3.4:7"));
+        assert_eq!(listen(":5").as_deref(), Ok("0.0.0.0:5"));
+        assert_eq!(listen("[::1]:5").as_deref(), Ok("[::1]:5"));
+        for bad in ["", "5", ":", ":0", ":65536", "1.2.3.4:0", "localhost", "1.2.3:4"] {
+            assert!(listen(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn name_servers_are_hosts_with_ports() {
+        let list = |text: &str| text.parse::<NamesrvList>().map(|list| list.0.join(" "));
+        assert_eq!(list("a:9876;b:9876").as_deref(), Ok("a:9876 b:9876"));
+        assert_eq!(list(" 10.0.0.1:9876 ; ;[::1]:9876;").as_deref(), Ok("10.0.0.1:9876 [::1]:9876"));
+        for bad in ["", ";", "a", "a:", ":9876", "a:0", "a:99999", "http://a:80", "a b:1"] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_with_its_tip() {
+        let told = |line: &str| one_line(&Cli::try_parse_from(line.split(' ')).expect_err("refused"));
+        assert!(
+            told("rocketmq dev --dta x")
+                .contains("unexpected argument '--dta' found; a similar argument exists: '--data'")
+        );
+        assert!(told("rocketmq dev --broker-port 1").contains("1 is not in 3..=65535"));
+        assert!(told("rocketmq dev --advertise 0.0.0.0").contains("clients cannot connect to it"));
+        assert!(told("rocketmq brokr").contains("brokr"));
+        assert!(!told("rocketmq broker -n").contains('\n'));
+    }
+}

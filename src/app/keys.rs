@@ -1,0 +1,265 @@
+//! Java's configuration keys: ONE table per role, a row per key, which says what the key does here. Reads entries of a
+//! `.properties` file into settings and reports everything that is wrong at once. Knows no file and no command line.
+//!
+//! A key is used, or not used with the reason, or refused by name: a setting that asks for something that is not
+//! there, above all a protection, must never be started without. A key that is in no table is reported with the
+//! nearest name and does not stop the start, because Java's does not either.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::properties::Entry;
+
+/// A key and what it does to settings of type `T`.
+pub struct Key<T: 'static> {
+    /// Java's name, as of 5.3.3.
+    pub name: &'static str,
+    /// Names of older releases.
+    pub older: &'static [&'static str],
+    /// What it does.
+    pub does: Does<T>,
+}
+
+/// What a key does.
+pub enum Does<T: 'static> {
+    /// Sets a switch.
+    Flag(fn(&mut T) -> &mut bool),
+    /// Sets a number.
+    Number {
+        /// Smallest and largest accepted value.
+        range: (u64, u64),
+        /// Sets it.
+        set: fn(&mut T, u64),
+    },
+    /// Sets something that is written as text.
+    Text {
+        /// What is accepted, for the message when it is not.
+        accepts: &'static str,
+        /// Sets it, or says that it cannot.
+        set: fn(&mut T, &str) -> Option<()>,
+    },
+    /// Refuses the start, unless the value is one of those that ask for nothing.
+    Refused {
+        /// Values that are fine, compared without case.
+        unless: &'static [&'static str],
+        /// What is not there.
+        why: &'static str,
+    },
+}
+
+/// All keys of a role.
+pub struct Table<T: 'static> {
+    /// Rows, in groups.
+    pub rows: &'static [&'static [Key<T>]],
+    /// Names of keys that change nothing here, in groups with the reason; blanks between names.
+    pub unused: &'static [(&'static str, &'static str)],
+}
+
+/// A row that sets something.
+pub const fn key<T>(name: &'static str, does: Does<T>) -> Key<T> {
+    Key { name, older: &[], does }
+}
+
+/// A row that sets something and had other names before.
+pub const fn renamed<T>(name: &'static str, older: &'static [&'static str], does: Does<T>) -> Key<T> {
+    Key { name, older, does }
+}
+
+/// A setting that cannot be used: refuses the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line of the file.
+    pub line: usize,
+    /// The key as it was written.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong and what is accepted.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}={}: {}", self.line, self.key, self.value, self.what)
+    }
+}
+
+/// What became of a file's entries.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What refuses the start.
+    pub problems: Vec<Problem>,
+    /// What an operator should know: unknown keys, keys set twice.
+    pub warnings: Vec<String>,
+    /// Keys that change nothing here, each with the reason.
+    pub unused: Vec<String>,
+}
+
+impl<T> Table<T> {
+    /// Applies entries to settings; the last entry of a key counts, as in Java.
+    pub fn apply(&self, entries: &[Entry], settings: &mut T) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(later) = entries[index + 1..].iter().find(|later| later.key == entry.key) {
+                outcome
+                    .warnings
+                    .push(format!("{}: {} is set again on line {}, which counts", entry.line, entry.key, later.line));
+            } else if let Some(row) = self.row(&entry.key) {
+                row.apply(entry, settings, &mut outcome);
+            } else if let Some((why, _)) =
+                self.unused.iter().find(|(_, keys)| keys.split(' ').any(|key| key == entry.key))
+            {
+                outcome.unused.push(format!("{} ({why})", entry.key));
+            } else {
+                outcome.warnings.push(self.unknown(entry));
+            }
+        }
+        outcome
+    }
+
+    /// The row of a key, by its present name or an older one.
+    pub fn row(&self, name: &str) -> Option<&'static Key<T>> {
+        self.rows.iter().flat_map(|rows| rows.iter()).find(|key| key.name == name || key.older.contains(&name))
+    }
+
+    /// Every name that is known, older ones included.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let rows = self.rows.iter().flat_map(|rows| rows.iter());
+        let used = rows.flat_map(|key| std::iter::once(key.name).chain(key.older.iter().copied()));
+        used.chain(self.unused.iter().flat_map(|(_, keys)| keys.split(' ')))
+    }
+
+    fn unknown(&self, entry: &Entry) -> String {
+        let told = format!("{}: {} is no key that is known here, it changes nothing", entry.line, entry.key);
+        match nearest(&entry.key, self.names()) {
+            Some(name) => format!("{told}; did you mean {name}?"),
+            None => told,
+        }
+    }
+}
+
+impl<T> Key<T> {
+    fn apply(&self, entry: &Entry, settings: &mut T, outcome: &mut Outcome) {
+        let value = entry.value.trim();
+        let told = match &self.does {
+            Does::Flag(at) => match value.to_ascii_lowercase().as_str() {
+                "true" => Some(*at(settings) = true),
+                "false" => Some(*at(settings) = false),
+                _ => None,
+            }
+            .ok_or_else(|| "accepted are true and false".to_owned()),
+            Does::Number { range: (least, most), set } => match value.parse::<u64>() {
+                Ok(number) if (*least..=*most).contains(&number) => Ok(set(settings, number)),
+                _ => Err(format!("accepted is a whole number from {least} to {most}")),
+            },
+            Does::Text { accepts, set } => set(settings, value).ok_or_else(|| format!("accepted: {accepts}")),
+            Does::Refused { unless, why } if !unless.iter().any(|fine| fine.eq_ignore_ascii_case(value)) => {
+                Err(format!("{why}; remove the line to start without"))
+            }
+            Does::Refused { .. } => Ok(()),
+        };
+        if let Err(what) = told {
+            outcome.problems.push(Problem { line: entry.line, key: entry.key.clone(), value: value.to_owned(), what });
+        }
+    }
+}
+
+/// The name closest to what was typed, if any is close enough to have been meant.
+pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let close = typed.chars().count().div_ceil(3).min(6);
+    names
+        .map(|name| (distance(&typed, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= close)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// How many characters have to be put in, taken out or changed to get from one text to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, have) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, want) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(have != *want);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// Parses an address that clients can be told.
+pub fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::properties;
+
+    #[derive(Default)]
+    struct Settings {
+        flag: bool,
+        number: u64,
+        text: String,
+    }
+
+    const ROWS: &[Key<Settings>] = &[
+        key("enableThing", Does::Flag(|s| &mut s.flag)),
+        renamed("mappedFileSize", &["mapedFileSize"], Does::Number { range: (1, 100), set: |s, n| s.number = n }),
+        key(
+            "mode",
+            Does::Text { accepts: "A or B", set: |s, text| ["A", "B"].contains(&text).then(|| s.text = text.into()) },
+        ),
+        key("secure", Does::Refused { unless: &["false"], why: "locks are not built yet" }),
+    ];
+    const TABLE: Table<Settings> = Table { rows: &[ROWS], unused: &[("no threads here", "threadNums threadPoolNums")] };
+
+    fn apply(text: &str) -> (Settings, Outcome) {
+        let mut settings = Settings::default();
+        let outcome = TABLE.apply(&properties::parse(text.as_bytes()).expect("well formed"), &mut settings);
+        (settings, outcome)
+    }
+
+    #[test]
+    fn keys_set_what_they_name_by_any_of_their_names() {
+        let (settings, outcome) = apply("enableThing = TRUE \nmapedFileSize=7 \nmode=B\nsecure=false\n");
+        assert_eq!((settings.flag, settings.number, settings.text.as_str()), (true, 7, "B"));
+        assert!(outcome.problems.is_empty() && outcome.warnings.is_empty() && outcome.unused.is_empty());
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_line_value_and_what_is_accepted() {
+        let (_, outcome) = apply("enableThing=yes\nmappedFileSize=101\n\nmode=C\nsecure=true\n");
+        let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "1: enableThing=yes: accepted are true and false",
+                "2: mappedFileSize=101: accepted is a whole number from 1 to 100",
+                "4: mode=C: accepted: A or B",
+                "5: secure=true: locks are not built yet; remove the line to start without",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_unused_and_repeated_keys_are_told_and_change_nothing() {
+        let (settings, outcome) = apply("enableThng=true\nthreadPoolNums=4\nmode=A\nmode=B\nxyzzy=1\n");
+        assert_eq!(settings.text, "B");
+        assert_eq!(outcome.unused, ["threadPoolNums (no threads here)"]);
+        assert_eq!(
+            outcome.warnings,
+            [
+                "1: enableThng is no key that is known here, it changes nothing; did you mean enableThing?",
+                "3: mode is set again on line 4, which counts",
+                "5: xyzzy is no key that is known here, it changes nothing",
+            ]
+        );
+        assert!(outcome.problems.is_empty());
+    }
+}
