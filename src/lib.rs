@@ -5,5 +5,6 @@
 pub mod app;
 pub mod base;
 pub mod broker;
+pub mod namesrv;
 pub mod net;
 pub mod wire;
