@@ -4,8 +4,9 @@
 pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
-pub mod keys;
 pub mod logging;
 pub mod preflight;
-pub mod properties;
 pub mod unused_keys;
+
+// The names that the tables of keys are written with.
+pub use crate::base::{keys, properties};

@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod crash_safe;
 pub mod disk;
+pub mod keys;
 pub mod position;
+pub mod properties;
 pub mod shutdown;
 pub mod watermark;

@@ -199,7 +199,7 @@ pub fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::properties;
+    use crate::base::properties;
 
     #[derive(Default)]
     struct Settings {

@@ -1,5 +1,5 @@
 //! Java's `.properties` format, as `java.util.Properties.load` reads it: the form of `broker.conf` and its relatives.
-//! Knows the format only; which keys exist and what they mean is `app::keys`.
+//! Knows the format only; which keys exist and what they mean is `base::keys` and its tables.
 //!
 //! ```text
 //! # comment      ! comment         blank lines are skipped; leading blanks of a line are dropped
