@@ -1,3 +1,13 @@
-//! Sockets: event loops, connections, mailboxes, the client side. Knows frames and commands; knows no store and no broker.
+//! Sockets: event loops, connections, mailboxes, the control runtime. Knows frames and commands; knows no store and no broker.
 
+mod connection;
+pub mod control;
+mod event_loop;
+pub mod limits;
+pub mod mailbox;
+pub mod server;
 pub mod service;
+mod table;
+
+#[cfg(test)]
+mod tests;

@@ -70,10 +70,13 @@ pub trait Outbox {
     fn buffer(&mut self, conn: ConnId) -> Option<&mut BytesMut>;
     /// Closes a connection after what is in its buffer.
     fn close(&mut self, conn: ConnId);
+    /// Has `Service::commit` called at the end of this tick: a mail or a timer staged something.
+    fn commit_soon(&mut self);
 }
 
 /// One loop's share of a server. Never blocks, never awaits; every method is called on the loop's thread.
-pub trait Service: 'static {
+/// `Send` because the loop's tasks are (see `event_loop`); no two threads ever touch it at once.
+pub trait Service: Send + 'static {
     /// What other threads may say to this loop.
     type Mail: Send + 'static;
 
@@ -101,6 +104,11 @@ pub trait Service: 'static {
     /// A connection is gone; what it held has to be forgotten.
     fn closed(&mut self, conn: Conn) {
         let _ = conn;
+    }
+
+    /// Answers that a drain at shutdown has to wait for (flush waits, relays soon due; not held pulls).
+    fn owed(&self) -> usize {
+        0
     }
 
     /// Called about every 100 ms: deadlines of held requests and the like.

@@ -1,0 +1,43 @@
+//! Every bound of a server in one place, each with its reason. Plain numbers: which configuration key sets one is `app`'s
+//! business.
+
+use crate::wire::frame::FRAME_LEN_MAX;
+
+/// Bounds of one server; `Limits::default()` is what a Java installation's clients expect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest frame in bytes, length field included. Java's default; its clients refuse longer ones as well.
+    pub frame_len_max: usize,
+    /// Connections at once; one more is closed right after it was accepted. Below the usual limit of 20,000 descriptors.
+    pub connections_max: usize,
+    /// A connection that neither read nor wrote for so long is closed (Java's `serverChannelMaxIdleTimeSeconds`).
+    pub idle_close_ms: u64,
+    /// Bytes that one connection may bring per tick, so that one fat sender does not starve the others of its loop.
+    pub receive_per_tick: usize,
+    /// Bytes of unfinished frames that all connections together may hold. When it is used up, frames above 16 KiB wait.
+    pub receive_memory_max: usize,
+    /// While receive memory is used up, an unfinished frame that got no byte for so long loses its connection.
+    pub stalled_frame_ms: u64,
+    /// Unsent bytes of one connection from which on nothing more is read from it.
+    pub unsent_per_connection_max: usize,
+    /// Unsent bytes of all connections from which on nothing more is read from those that have a part in it.
+    pub unsent_total_max: usize,
+}
+
+/// A connection's part in the unsent bytes below which it is not to blame for the total.
+pub(super) const UNSENT_SHARE_MIN: usize = 64 * 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            frame_len_max: FRAME_LEN_MAX,
+            connections_max: 16_384,
+            idle_close_ms: 120_000,
+            receive_per_tick: 256 * 1024,
+            receive_memory_max: 128 * 1024 * 1024,
+            stalled_frame_ms: 10_000,
+            unsent_per_connection_max: 4 * 1024 * 1024,
+            unsent_total_max: 256 * 1024 * 1024,
+        }
+    }
+}
