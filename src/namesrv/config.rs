@@ -1,0 +1,279 @@
+//! What a name server can be told: Java's `NamesrvConfig` keys, one table for the file, for code 318 (change while
+//! running) and for code 319 (show). Defaults are those of 5.3.3.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use crate::base::keys::Does::{Flag, Number, Refused, Text};
+use crate::base::keys::{Key, Outcome, Table, key};
+use crate::base::properties::{self, Entry};
+
+use super::routes::Rules;
+
+/// `listenPort` of a name server that was told nothing.
+pub const LISTEN_PORT: u16 = 9876;
+
+/// Configuration of one name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `bindAddress`: local address of the listener.
+    pub bind_ip: IpAddr,
+    /// `listenPort`; 0 takes any free port.
+    pub listen_port: u16,
+    /// Number of event loops.
+    pub loops: usize,
+    /// `kvConfigPath`: the key-value file.
+    pub kv_config_path: PathBuf,
+    /// `configStorePath`: where Java writes changed settings; shown, never written: changes last until the restart.
+    pub config_store_path: PathBuf,
+    /// `rocketmqHome`: shown only.
+    pub rocketmq_home: PathBuf,
+    /// `configBlackList`: keys that code 318 may not touch, beside those that it never may.
+    pub config_black_list: Vec<String>,
+    /// `orderMessageEnable`: whether routes carry the order configuration.
+    pub order_message_enable: bool,
+    /// `returnOrderTopicConfigToBroker`: whether the answer to a registration does.
+    pub return_order_topic_config_to_broker: bool,
+    /// `scanNotActiveBrokerInterval`, milliseconds.
+    pub scan_not_active_broker_interval_ms: u64,
+    /// `supportActingMaster`.
+    pub support_acting_master: bool,
+    /// `enableAllTopicList`: whether code 206 is answered.
+    pub enable_all_topic_list: bool,
+    /// `enableTopicList`: whether codes 224, 311, 312 and 313 are answered.
+    pub enable_topic_list: bool,
+    /// `needWaitForService`: whether routes are refused for the first `wait_seconds_for_service`.
+    pub need_wait_for_service: bool,
+    /// `waitSecondsForService`.
+    pub wait_seconds_for_service: u64,
+    /// `deleteTopicWithBrokerRegistration`.
+    pub delete_topic_with_broker_registration: bool,
+}
+
+/// Keys that code 318 never changes: with them a remote caller would decide what is written where (CVE-2023-37582).
+pub const ALWAYS_BLACK: [&str; 4] = ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
+
+/// Keys of the listener, which cannot change while it listens.
+const ONLY_AT_START: [&str; 2] = ["bindAddress", "listenPort"];
+
+const SECOND: u64 = 1_000;
+
+/// All keys of a name server.
+pub const TABLE: Table<Config> = Table { rows: &[OWN, NOT_BUILT], unused: UNUSED };
+
+const OWN: &[Key<Config>] = &[
+    key("bindAddress", Text { accepts: "an IP address", set: |s, text| text.parse().ok().map(|ip| s.bind_ip = ip) }),
+    key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen_port = port as u16 }),
+    key("kvConfigPath", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.kv_config_path = path) }),
+    key(
+        "configStorePath",
+        Text { accepts: "a path", set: |s, text| path(text).map(|path| s.config_store_path = path) },
+    ),
+    key("rocketmqHome", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.rocketmq_home = path) }),
+    key(
+        "configBlackList",
+        Text {
+            accepts: "keys, several separated by semicolons",
+            set: |s, text| Some(s.config_black_list = list(text)),
+        },
+    ),
+    key("orderMessageEnable", Flag(|s| &mut s.order_message_enable)),
+    key("returnOrderTopicConfigToBroker", Flag(|s| &mut s.return_order_topic_config_to_broker)),
+    key(
+        "scanNotActiveBrokerInterval",
+        Number { range: (100, 60 * SECOND), set: |s, ms| s.scan_not_active_broker_interval_ms = ms },
+    ),
+    key("supportActingMaster", Flag(|s| &mut s.support_acting_master)),
+    key("enableAllTopicList", Flag(|s| &mut s.enable_all_topic_list)),
+    key("enableTopicList", Flag(|s| &mut s.enable_topic_list)),
+    key("needWaitForService", Flag(|s| &mut s.need_wait_for_service)),
+    key("waitSecondsForService", Number { range: (0, 3_600), set: |s, n| s.wait_seconds_for_service = n }),
+    key("deleteTopicWithBrokerRegistration", Flag(|s| &mut s.delete_topic_with_broker_registration)),
+];
+
+const NOT_BUILT: &[Key<Config>] = &[
+    key("clusterTest", Refused { unless: &["false"], why: "asking a second environment for routes is not built" }),
+    key("enableControllerInNamesrv", Refused { unless: &["false"], why: "the controller is not built" }),
+    key(
+        "notifyMinBrokerIdChanged",
+        Refused { unless: &["false"], why: "telling brokers of a new acting master is not built yet" },
+    ),
+];
+
+const UNUSED: &[(&str, &str)] = &[
+    (
+        "requests run on event loops, not in thread pools",
+        "clientRequestThreadPoolNums clientRequestThreadPoolQueueCapacity defaultThreadPoolNums \
+         defaultThreadPoolQueueCapacity serverCallbackExecutorThreads serverNettyWorkerGroupEnable \
+         serverSelectorThreads serverWorkerThreads useEpollNativeSelector",
+    ),
+    ("a broker that goes is removed at once", "unRegisterBrokerQueueCapacity"),
+    (
+        "buffers and bounds of connections are fixed",
+        "enableShutdownGracefully serverAsyncSemaphoreValue serverChannelMaxIdleTimeSeconds \
+         serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSocketBacklog serverSocketRcvBufSize \
+         serverSocketSndBufSize shutdownWaitTimeSeconds writeBufferHighWaterMark writeBufferLowWaterMark",
+    ),
+    ("there is no second environment", "productEnvName"),
+];
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            bind_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            listen_port: LISTEN_PORT,
+            loops: 1,
+            kv_config_path: PathBuf::from("namesrv/kvConfig.json"),
+            config_store_path: PathBuf::from("namesrv/namesrv.properties"),
+            rocketmq_home: PathBuf::new(),
+            config_black_list: ALWAYS_BLACK[..3].iter().map(|key| (*key).to_owned()).collect(),
+            order_message_enable: false,
+            return_order_topic_config_to_broker: true,
+            scan_not_active_broker_interval_ms: 5 * SECOND,
+            support_acting_master: false,
+            enable_all_topic_list: true,
+            enable_topic_list: true,
+            need_wait_for_service: false,
+            wait_seconds_for_service: 45,
+            delete_topic_with_broker_registration: false,
+        }
+    }
+}
+
+/// Why code 318 changed nothing.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum UpdateError {
+    /// Java's answer to a key of the black list: code 16.
+    #[error("Can not update config in black list. ({0} may only be set in the file, before the start)")]
+    Black(String),
+    /// The body is not in the properties format; Java's answer.
+    #[error("string2Properties error: {0}")]
+    Format(#[from] properties::BadEscape),
+    /// A key with a value that cannot be used.
+    #[error("Can not update config: {0}")]
+    Value(String),
+}
+
+impl Config {
+    /// The switches that the route table depends on.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            delete_absent_topics: self.delete_topic_with_broker_registration,
+            acting_master: self.support_acting_master,
+            notify_lowest_id: false,
+        }
+    }
+
+    /// Code 318: the configuration with the changes of a properties text, and what an operator should know of them.
+    /// One key that cannot be changed refuses all of them.
+    pub fn updated(&self, text: &[u8]) -> Result<(Config, Outcome), UpdateError> {
+        let entries = properties::parse(text)?;
+        if let Some(black) = entries.iter().find(|entry| self.is_black(&entry.key)) {
+            return Err(UpdateError::Black(black.key.clone()));
+        }
+        let mut config = self.clone();
+        let outcome = TABLE.apply(&entries, &mut config);
+        if let Some(problem) = outcome.problems.first() {
+            return Err(UpdateError::Value(format!("{}={}: {}", problem.key, problem.value, problem.what)));
+        }
+        if let Some(entry) = entries.iter().find(|entry| self.only_at_start(entry, &config)) {
+            let told = format!("{}={}: it cannot change while the name server runs", entry.key, entry.value.trim());
+            return Err(UpdateError::Value(told));
+        }
+        Ok((config, outcome))
+    }
+
+    /// Code 319: every key with its value, as a properties text.
+    pub fn properties(&self) -> String {
+        self.shown().into_iter().fold(String::new(), |text, (key, value)| text + key + "=" + &value + "\n")
+    }
+
+    fn is_black(&self, key: &str) -> bool {
+        ALWAYS_BLACK.contains(&key) || self.config_black_list.iter().any(|black| black == key)
+    }
+
+    fn only_at_start(&self, entry: &Entry, changed: &Config) -> bool {
+        let moved = (self.bind_ip, self.listen_port) != (changed.bind_ip, changed.listen_port);
+        moved && ONLY_AT_START.contains(&entry.key.as_str())
+    }
+
+    /// The keys that mean something here, those that are refused with the value that asks for nothing, in the order
+    /// of names.
+    fn shown(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("bindAddress", self.bind_ip.to_string()),
+            ("clusterTest", false.to_string()),
+            ("configBlackList", self.config_black_list.join(";")),
+            ("configStorePath", self.config_store_path.display().to_string()),
+            ("deleteTopicWithBrokerRegistration", self.delete_topic_with_broker_registration.to_string()),
+            ("enableAllTopicList", self.enable_all_topic_list.to_string()),
+            ("enableControllerInNamesrv", false.to_string()),
+            ("enableTopicList", self.enable_topic_list.to_string()),
+            ("kvConfigPath", self.kv_config_path.display().to_string()),
+            ("listenPort", self.listen_port.to_string()),
+            ("needWaitForService", self.need_wait_for_service.to_string()),
+            ("notifyMinBrokerIdChanged", false.to_string()),
+            ("orderMessageEnable", self.order_message_enable.to_string()),
+            ("returnOrderTopicConfigToBroker", self.return_order_topic_config_to_broker.to_string()),
+            ("rocketmqHome", self.rocketmq_home.display().to_string()),
+            ("scanNotActiveBrokerInterval", self.scan_not_active_broker_interval_ms.to_string()),
+            ("supportActingMaster", self.support_acting_master.to_string()),
+            ("waitSecondsForService", self.wait_seconds_for_service.to_string()),
+        ]
+    }
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(';').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_and_every_key_that_counts_is_shown() {
+        let mut config = Config { rocketmq_home: "/opt/rocketmq".into(), ..Config::default() };
+        config.support_acting_master = true;
+        config.wait_seconds_for_service = 7;
+        config.config_black_list = vec!["a".into(), "b".into()];
+        let mut read = Config::default();
+        let outcome = TABLE.apply(&properties::parse(config.properties().as_bytes()).unwrap(), &mut read);
+        assert!(outcome.problems.is_empty() && outcome.warnings.is_empty(), "{outcome:?}");
+        assert_eq!(read, config);
+        let shown: Vec<&str> = config.shown().into_iter().map(|(key, _)| key).collect();
+        let mut known: Vec<&str> = TABLE.rows.iter().flat_map(|rows| rows.iter()).map(|row| row.name).collect();
+        known.sort_unstable();
+        assert_eq!(shown, known);
+    }
+
+    #[test]
+    fn a_forbidden_key_refuses_the_whole_update() {
+        let config = Config { config_black_list: vec!["enableTopicList".into()], ..Config::default() };
+        for key in ALWAYS_BLACK.iter().chain(&["enableTopicList"]) {
+            let text = format!("supportActingMaster=true\n{key}=false\n");
+            let error = config.updated(text.as_bytes()).unwrap_err();
+            assert_eq!(error, UpdateError::Black((*key).to_owned()));
+            assert!(error.to_string().starts_with("Can not update config in black list."));
+        }
+    }
+
+    #[test]
+    fn an_update_applies_switches_passes_over_unknown_keys_and_refuses_values_that_mean_nothing() {
+        let config = Config::default();
+        let (updated, outcome) =
+            config.updated(b"supportActingMaster=true\nserverWorkerThreads=4\nnoSuchKey=1\n").unwrap();
+        assert_eq!(updated, Config { support_acting_master: true, ..config.clone() });
+        assert_eq!((outcome.unused.len(), outcome.warnings.len()), (1, 1));
+        for bad in ["supportActingMaster=maybe", "waitSecondsForService=-1", "listenPort=1", "clusterTest=true"] {
+            let error = config.updated(format!("enableTopicList=false\n{bad}\n").as_bytes()).unwrap_err();
+            assert!(matches!(&error, UpdateError::Value(told) if told.starts_with(bad)), "{error}");
+        }
+        assert!(config.updated(b"listenPort=9876\n").is_ok(), "the same value is no change");
+        assert!(matches!(config.updated(b"a=\\uZ"), Err(UpdateError::Format(_))));
+    }
+}
