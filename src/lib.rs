@@ -5,6 +5,7 @@
 pub mod app;
 pub mod base;
 pub mod broker;
+pub mod client;
 pub mod namesrv;
 pub mod net;
 pub mod wire;
