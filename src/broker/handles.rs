@@ -1,0 +1,71 @@
+//! What the loops and the slow requests of one broker share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::base::clock::Clock;
+use crate::store::Store;
+
+use super::clients::Clients;
+use super::config::Config;
+use super::groups::Groups;
+use super::offsets::Offsets;
+use super::registration::Registration;
+use super::topics::Topics;
+
+/// The handles of one broker.
+pub struct Handles {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: Clock,
+    /// The store.
+    pub store: Store,
+    /// Topics.
+    pub topics: Arc<Topics>,
+    /// Groups.
+    pub groups: Arc<Groups>,
+    /// Consumer offsets.
+    pub offsets: Arc<Offsets>,
+    /// Connected clients.
+    pub clients: Arc<Clients>,
+    /// The name servers.
+    pub registration: Arc<Registration>,
+    /// Held pulls of each loop.
+    pub held: HeldCounts,
+}
+
+/// How many pulls each loop holds, so that a loop that stored something writes only to those that may want it.
+///
+/// A loop counts a pull before it looks at the queue once more; whoever makes a queue grow looks here afterwards. One of
+/// the two sees the other.
+#[derive(Debug)]
+pub struct HeldCounts {
+    loops: Box<[AtomicUsize]>,
+}
+
+impl HeldCounts {
+    /// Counts for `loops` loops.
+    pub fn new(loops: usize) -> Self {
+        HeldCounts { loops: (0..loops).map(|_| AtomicUsize::new(0)).collect() }
+    }
+
+    /// Publishes the number of pulls that a loop holds.
+    pub fn set(&self, loop_index: usize, held: usize) {
+        if let Some(count) = self.loops.get(loop_index) {
+            count.store(held, Ordering::SeqCst);
+        }
+    }
+
+    /// The loops that hold something.
+    pub fn holding(&self) -> impl Iterator<Item = usize> {
+        // The fence orders the growth of a queue before these loads.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.loops.iter().enumerate().filter(|(_, count)| count.load(Ordering::SeqCst) > 0).map(|(index, _)| index)
+    }
+
+    /// Pulls held by all loops.
+    pub fn total(&self) -> usize {
+        self.loops.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
