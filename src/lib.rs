@@ -8,4 +8,5 @@ pub mod broker;
 pub mod client;
 pub mod namesrv;
 pub mod net;
+pub mod store;
 pub mod wire;

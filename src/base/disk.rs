@@ -54,6 +54,28 @@ pub trait DiskFile: Debug + Send + Sync {
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()>;
     /// Number of directory entries that name this file: 0 means that somebody unlinked it under us.
     fn links(&self) -> io::Result<u64>;
+    /// First position at or behind `pos` that may hold something other than zeros, `None` when only a hole or
+    /// unwritten blocks follow (`SEEK_DATA`). May answer too early, never too late.
+    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
+        Ok((pos < self.len()?).then_some(pos))
+    }
+}
+
+/// A lock that is held until this is dropped.
+pub trait DiskLock: Debug + Send + Sync {}
+
+/// Why a lock was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process (or another store of this one) has it.
+    #[error("{}", match pid { Some(pid) => format!("process {pid} holds it"), None => "another process holds it".to_string() })]
+    Held {
+        /// The holder, where the system says so.
+        pid: Option<u32>,
+    },
+    /// The file could not be opened or locked.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// A file system.
@@ -76,6 +98,13 @@ pub trait Disk: Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable that was written to the file system of `path` (`syncfs`).
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    /// Takes the exclusive `fcntl` record lock of a file, which is made if missing: the kind that Java's
+    /// `FileChannel.tryLock` sees (STORE 1; a BSD `flock` it does not). Closing any descriptor of the file would drop
+    /// it, so nobody else may ever open that file.
+    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
+        let _ = path;
+        Err(LockError::Io(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// Reads a whole file.

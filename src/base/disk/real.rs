@@ -6,10 +6,16 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::ReadWriteFlags;
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::process::{Flock, FlockType};
 
-use super::{DirEntry, Disk, DiskFile, Open};
+use super::{DirEntry, Disk, DiskFile, DiskLock, LockError, Open};
+
+/// Device and inode of the files that this process has locked: `fcntl` locks belong to the process, so the kernel
+/// would give one to us twice.
+static LOCKED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
 /// The machine's file systems.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +76,32 @@ impl DiskFile for RealFile {
     fn links(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.nlink())
     }
+
+    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.0, SeekFrom::Data(pos)) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NXIO) => Ok(None),
+            // File systems without holes: everything may be data.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((pos < self.len()?).then_some(pos)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RealLock {
+    file: fs::File,
+    inode: (u64, u64),
+}
+
+impl DiskLock for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing the file right after gives the lock back in any case.
+        rustix::fs::fcntl_lock(&self.file, FlockOperation::NonBlockingUnlock).unwrap_or(());
+        LOCKED.lock().retain(|inode| *inode != self.inode);
+    }
 }
 
 impl Disk for RealDisk {
@@ -129,5 +161,32 @@ impl Disk for RealDisk {
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         rustix::fs::syncfs(fs::File::open(path)?).map_err(Into::into)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
+        let mut locked = LOCKED.lock();
+        // Opening (and closing) a file that we have locked would drop the lock: look before touching it.
+        if let Ok(meta) = fs::metadata(path) {
+            if locked.contains(&(meta.dev(), meta.ino())) {
+                return Err(LockError::Held { pid: Some(std::process::id()) });
+            }
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let meta = file.metadata()?;
+        let inode = (meta.dev(), meta.ino());
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::ACCESS | Errno::AGAIN) => {
+                let holder = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).unwrap_or(None);
+                let pid = holder.and_then(|lock| lock.pid).map(|pid| pid.as_raw_nonzero().get() as u32);
+                return Err(LockError::Held { pid });
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        if meta.len() == 0 {
+            file.write_all_at(b"lock", 0)?;
+        }
+        locked.push(inode);
+        Ok(Box::new(RealLock { file, inode }))
     }
 }

@@ -1,0 +1,272 @@
+//! L2: the commit log and what is derived from it — consume queues, key index, checkpoint — in Java's files. Knows no
+//! socket, no topic configuration and no consumer; all time and all disk access come through their doors.
+//!
+//! The way of a message: an event loop stages records into its [`Batch`]; [`Store::append`] gives them their positions,
+//! writes them with one positioned write and extends the queues' in-memory tails; consumers see them at once, or under
+//! sync flush after the flush ([`Event::Grown`]). Behind it three background steps run: `flush` (durable log), `derive`
+//! (queue files, index, checkpoint, recovery hint) and `allocate` (files and blocks ahead).
+
+#![allow(dead_code)] // Recovery uses the rest; it lands with the next change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::base::clock::Clock;
+use crate::base::disk::{Disk, DiskLock};
+use crate::base::position::{PhyOffset, QueueId};
+use crate::base::watermark::Watermark;
+
+mod background;
+mod batch;
+mod config;
+mod descriptors;
+mod error;
+mod layout;
+mod log;
+mod queue;
+mod read;
+pub mod recover;
+#[cfg(test)]
+mod tests;
+
+pub use background::Background;
+pub use batch::{Assigned, BATCH_BYTES_MAX, Batch};
+pub use config::{Config, FlushMode};
+pub use error::{AppendError, CloseError, OpenError, ReadError, StageError, StepError};
+pub use queue::Queue;
+pub use read::{Boundary, Entry, Scan, ScanLimits, ScanStatus};
+pub use recover::RecoveryReport;
+
+/// More units than this in memory (queue files that cannot be written) refuse appends.
+const TAIL_BYTES_MAX: u64 = 256 << 20;
+/// More units than this in memory start a derive step before its time.
+const TAIL_BYTES_WANTED: u64 = 8 << 20;
+
+/// What the store tells its listeners, from its own threads: a listener must not block.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The log is durable up to here; once per fsync.
+    Flushed(PhyOffset),
+    /// Under sync flush: queues in which messages became visible. Under async flush the appending loop knows it itself.
+    Grown(Vec<Grown>),
+    /// Writing has ended until a restart, and why.
+    Poisoned(String),
+}
+
+/// A queue with new messages.
+#[derive(Clone, Debug)]
+pub struct Grown {
+    /// The queue; its `max` already includes them.
+    pub queue: Arc<Queue>,
+    /// Their tag hashes, in order.
+    pub tags_codes: smallvec::SmallVec<[i64; 4]>,
+}
+
+type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+struct Inner {
+    config: Config,
+    disk: Arc<dyn Disk>,
+    log: log::CommitLog,
+    queues: queue::Queues,
+    listeners: RwLock<Vec<Listener>>,
+    derived_durable: Watermark,
+    /// One derive step (or topic deletion) at a time.
+    derive: Mutex<background::DeriveState>,
+    closing: AtomicBool,
+    closed: AtomicBool,
+    poison_told: AtomicBool,
+    flushes: AtomicU64,
+    _lock: Box<dyn DiskLock>,
+}
+
+/// A message store. A cheap clone: all clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (min, max) = (self.log_min(), self.log_max());
+        write!(f, "Store({}, log [{min}, {max}))", self.0.config.root.display())
+    }
+}
+
+impl Store {
+    /// Locks the directory, recovers what is there, and marks it as running. Changes nothing when it refuses.
+    pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<(Store, RecoveryReport), OpenError> {
+        recover::open(config, disk, clock)
+    }
+
+    /// Starts the background threads: flusher, deriver, allocator. Stop them with `Background::stop` after `close`.
+    pub fn start(&self) -> io::Result<Background> {
+        Background::start(self.clone())
+    }
+
+    /// Ends appending, makes everything durable and complete, and removes `abort` last: the next open, ours or Java's,
+    /// is a clean one. Reads go on. Closing twice is closing once.
+    pub fn close(&self) -> Result<(), CloseError> {
+        if self.0.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.0.closing.store(true, Ordering::Release);
+        if !self.0.log.stop(AppendError::ShuttingDown) {
+            if let Some(AppendError::Poisoned(reason)) = self.0.log.stopped() {
+                return Err(CloseError::Poisoned(reason));
+            }
+        }
+        self.0.log.drain();
+        self.flush_step()?;
+        self.finish_deriving()?;
+        self.0.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether `close` was called: the background threads end then.
+    pub fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
+    }
+
+    /// The settings it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The directory it lives in.
+    pub fn root(&self) -> &Path {
+        &self.0.config.root
+    }
+
+    fn log(&self) -> &log::CommitLog {
+        &self.0.log
+    }
+
+    /// The queue with this number, made in memory when it is new. It gets files with its first message.
+    pub fn queue(&self, topic: &str, id: QueueId) -> Arc<Queue> {
+        self.0.queues.get(topic, id.0)
+    }
+
+    /// The queue with this number, if it ever held a message or was asked for by `queue`.
+    pub fn find_queue(&self, topic: &str, id: QueueId) -> Option<Arc<Queue>> {
+        self.0.queues.find(topic, id.0)
+    }
+
+    /// All queues of a topic, by number.
+    pub fn queues_of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.0.queues.of_topic(topic)
+    }
+
+    /// Topics that have queues in the store.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.0.queues.topics()
+    }
+
+    /// Removes a topic's queues at once; its records stay in the log until their files expire (STORE 9.6).
+    pub fn delete_topic(&self, topic: &str) -> Result<(), StepError> {
+        {
+            let _no_tail_is_written = self.0.derive.lock();
+            self.0.queues.delete(topic)?;
+        }
+        // So that a crash does not bring the queues back from the records.
+        self.derive_step()
+    }
+
+    /// Stores a batch: offsets and store time are assigned, the bytes are in the page cache, the queues have grown.
+    /// On an error nothing of it exists. Blocks for the write, and never for a flush.
+    pub fn append(&self, batch: &mut Batch) -> Result<(), AppendError> {
+        let appended = self.0.log.append(batch);
+        if let Err(AppendError::Poisoned(reason)) = &appended {
+            self.poison(reason);
+        }
+        appended
+    }
+
+    /// End of the log: bytes in the page cache.
+    pub fn appended(&self) -> &Watermark {
+        &self.0.log.appended
+    }
+
+    /// End of the durable log.
+    pub fn flushed(&self) -> &Watermark {
+        &self.0.log.flushed
+    }
+
+    /// End of what consumers may see: `flushed` under sync flush, else `appended`.
+    pub fn visible(&self) -> &Watermark {
+        match self.flush_mode() {
+            FlushMode::Sync => self.flushed(),
+            FlushMode::Async => self.appended(),
+        }
+    }
+
+    /// Consume queues and index on disk cover the log up to here.
+    pub fn derived_durable(&self) -> &Watermark {
+        &self.0.derived_durable
+    }
+
+    /// Whether answers wait for the flush.
+    pub fn flush_mode(&self) -> FlushMode {
+        self.0.config.flush_mode
+    }
+
+    /// Whether appends are taken, or why not.
+    pub fn write_state(&self) -> Result<(), AppendError> {
+        self.0.log.stopped().map_or(Ok(()), Err)
+    }
+
+    /// Oldest byte of the log.
+    pub fn log_min(&self) -> PhyOffset {
+        PhyOffset(self.0.log.min())
+    }
+
+    /// Byte behind the newest record.
+    pub fn log_max(&self) -> PhyOffset {
+        PhyOffset(self.0.log.appended.get())
+    }
+
+    /// Largest record, in bytes, that fits into a log file (STORE 4.2).
+    pub fn record_max(&self) -> u64 {
+        self.0.log.record_max()
+    }
+
+    /// How many flushes reached the disk since the open.
+    pub fn flushes(&self) -> u64 {
+        self.0.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Has every later event told to `listener`, on the store's own threads: it must not block and not call `append`.
+    pub fn listen(&self, listener: Arc<dyn Fn(&Event) + Send + Sync>) {
+        self.0.listeners.write().push(listener);
+    }
+
+    fn tell(&self, event: &Event) {
+        for listener in self.0.listeners.read().iter() {
+            listener(event);
+        }
+    }
+
+    /// Ends appending until a restart and says so, once.
+    fn poison(&self, reason: &str) {
+        self.0.log.stop(AppendError::Poisoned(reason.to_string()));
+        if !self.0.poison_told.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                "writing to the store {} has stopped until a restart: {reason}; check the disk (dmesg, SMART), then restart",
+                self.root().display()
+            );
+            self.tell(&Event::Poisoned(reason.to_string()));
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.config.root.join(name)
+    }
+
+    /// How long the flusher sleeps without work.
+    fn flush_interval(&self) -> Duration {
+        Duration::from_millis(self.0.config.flush_interval_ms)
+    }
+}

@@ -1,0 +1,431 @@
+//! A queue: its numbers, its in-memory tail, and its files of 20-byte units in Java's layout (STORE 4.5).
+//!
+//! ```text
+//!  files: units [.., tail.first)      tail: units [tail.first, end)      next ≥ end ≥ visible ≥ min
+//! ```
+//!
+//! It must never know what a record looks like, and never allocates a file ahead: an empty last file is poison to Java
+//! (STORE 8.2).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::descriptors::Descriptors;
+use super::error::{ReadError, StepError};
+use super::layout::{UNIT_LEN, Unit, file_name, queue_dir, queues_dir};
+use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::position::{QueueId, QueueOffset};
+
+/// Pre-blank units are written in pieces of so many.
+const BLANKS_AT_ONCE: u64 = 4096;
+
+/// What queues need of their store.
+#[derive(Debug)]
+pub(super) struct QueueFiles {
+    pub disk: Arc<dyn Disk>,
+    pub descriptors: Arc<Descriptors>,
+    pub root: PathBuf,
+    pub file_size: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    /// Logical index of the first unit in `units`.
+    first: u64,
+    /// Encoded units that are not in the files yet.
+    units: Vec<u8>,
+    /// Byte positions of the queue's files: start of the first, end of the last. Equal: no file.
+    files: (u64, u64),
+    /// Record end of the newest unit, in the log.
+    end_phy: u64,
+}
+
+/// One queue of one topic.
+pub struct Queue {
+    topic: Arc<str>,
+    id: QueueId,
+    /// Number for the table of descriptors.
+    pub(super) owner: u64,
+    /// Number of the next record; only moved under the log's lock.
+    pub(super) next: AtomicU64,
+    end: AtomicU64,
+    visible: AtomicU64,
+    min: AtomicU64,
+    deleted: AtomicBool,
+    tail: Mutex<Tail>,
+    files: Arc<QueueFiles>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({} {} [{}, {}))", self.topic, self.id, self.min(), self.max())
+    }
+}
+
+/// What a write of a queue's tail touched.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Bytes of units that left the memory.
+    pub bytes: u64,
+}
+
+impl Queue {
+    fn new(files: Arc<QueueFiles>, topic: Arc<str>, id: QueueId, owner: u64) -> Self {
+        Queue {
+            topic,
+            id,
+            owner,
+            next: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            visible: AtomicU64::new(0),
+            min: AtomicU64::new(0),
+            deleted: AtomicBool::new(false),
+            tail: Mutex::default(),
+            files,
+        }
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its number within the topic.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Index of the oldest message; equal to `max` when there is none.
+    pub fn min(&self) -> QueueOffset {
+        QueueOffset(self.min.load(Ordering::Acquire).min(self.visible.load(Ordering::Acquire)))
+    }
+
+    /// Index behind the newest message that consumers may see.
+    pub fn max(&self) -> QueueOffset {
+        QueueOffset(self.visible.load(Ordering::Acquire))
+    }
+
+    /// Index behind the newest message in the log.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Record end (in the log) of the newest unit; 0 without units.
+    pub(super) fn end_phy(&self) -> u64 {
+        self.tail.lock().end_phy
+    }
+
+    pub(super) fn set_min(&self, min: u64) {
+        self.min.store(min, Ordering::Release);
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Adds a unit behind the newest; true when the tail was empty before.
+    pub(super) fn push(&self, unit: Unit) -> bool {
+        let mut tail = self.tail.lock();
+        let was_empty = tail.units.is_empty();
+        tail.units.extend_from_slice(&unit.encode());
+        tail.end_phy = unit.end().max(tail.end_phy);
+        self.end.fetch_add(1, Ordering::AcqRel);
+        was_empty
+    }
+
+    /// Lets consumers see the units below `end`.
+    pub(super) fn show(&self, end: u64) {
+        debug_assert!(end <= self.end());
+        self.visible.fetch_max(end, Ordering::AcqRel);
+    }
+
+    /// State after recovery looked at the files: byte positions of the files, units in them, record end of the last.
+    pub(super) fn restore(&self, files: (u64, u64), end: u64, end_phy: u64) {
+        let mut tail = self.tail.lock();
+        *tail = Tail { first: end, units: Vec::new(), files, end_phy };
+        self.end.store(end, Ordering::Release);
+        self.next.store(end, Ordering::Release);
+        self.visible.store(end, Ordering::Release);
+        self.min.store(files.0 / UNIT_LEN, Ordering::Release);
+    }
+
+    /// Puts the queue's numbers to `first`, for a queue without units whose first record has that number.
+    pub(super) fn begin_at(&self, first: u64) {
+        let mut tail = self.tail.lock();
+        debug_assert!(tail.units.is_empty());
+        tail.first = first;
+        for number in [&self.end, &self.next, &self.visible, &self.min] {
+            number.store(first, Ordering::Release);
+        }
+    }
+
+    fn path_of(&self, start: u64) -> PathBuf {
+        queue_dir(&self.files.root, &self.topic, self.id.0).join(file_name(start))
+    }
+
+    fn file(&self, start: u64) -> Result<Arc<dyn DiskFile>, ReadError> {
+        let path = || self.path_of(start);
+        self.files.descriptors.get(self.owner, start, path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => ReadError::Gone,
+            _ => ReadError::Io { path: path(), source },
+        })
+    }
+
+    /// Copies units from index `from` on into `buf` (a multiple of 20 bytes), at most up to the end of a file;
+    /// returns how many. `wait` as in `Store::read_into`.
+    pub(super) fn units(&self, from: u64, buf: &mut [u8], wait: bool) -> Result<usize, ReadError> {
+        let in_files = {
+            let tail = self.tail.lock();
+            if from >= tail.first {
+                let at = ((from - tail.first) * UNIT_LEN) as usize;
+                let Some(units) = tail.units.get(at..) else { return Ok(0) };
+                let len = units.len().min(buf.len());
+                buf[..len].copy_from_slice(&units[..len]);
+                return Ok(len / UNIT_LEN as usize);
+            }
+            tail.first - from
+        };
+        let position = from * UNIT_LEN;
+        let in_file = position % self.files.file_size;
+        let len = (buf.len() as u64).min(in_files * UNIT_LEN).min(self.files.file_size - in_file);
+        let file = self.file(position - in_file)?;
+        let buf = &mut buf[..len as usize];
+        let read = if wait { file.read_exact_at(buf, in_file) } else { file.try_read_exact_at(buf, in_file) };
+        read.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => ReadError::WouldBlock,
+            io::ErrorKind::UnexpectedEof => ReadError::Gone,
+            _ => ReadError::Io { path: self.path_of(position - in_file), source },
+        })?;
+        Ok((len / UNIT_LEN) as usize)
+    }
+
+    /// The unit at `index`, waiting for the device if need be.
+    pub(super) fn unit(&self, index: u64) -> Result<Option<Unit>, ReadError> {
+        let mut buf = [0; UNIT_LEN as usize];
+        Ok(if self.units(index, &mut buf, true)? == 1 { Unit::decode(&buf) } else { None })
+    }
+
+    /// Writes the units whose records end at or below `limit` to the files and drops them from memory. Not durable yet:
+    /// the caller syncs what was touched. One caller at a time.
+    pub(super) fn write_tail(&self, limit: u64, touched: &mut Touched) -> Result<bool, StepError> {
+        if self.is_deleted() {
+            let mut tail = self.tail.lock();
+            touched.bytes += tail.units.len() as u64;
+            tail.first += tail.units.len() as u64 / UNIT_LEN;
+            tail.units = Vec::new();
+            return Ok(true);
+        }
+        let (first, units, mut files) = {
+            let tail = self.tail.lock();
+            let mut len = tail.units.len();
+            while len > 0
+                && Unit::decode(&tail.units[len - UNIT_LEN as usize..len]).is_some_and(|unit| unit.end() > limit)
+            {
+                len -= UNIT_LEN as usize;
+            }
+            (tail.first, tail.units[..len].to_vec(), tail.files)
+        };
+        let mut written = 0;
+        let mut result = Ok(());
+        while written < units.len() {
+            let position = first * UNIT_LEN + written as u64;
+            let in_file = position % self.files.file_size;
+            let start = position - in_file;
+            let len = (units.len() - written).min((self.files.file_size - in_file) as usize);
+            let step = self.open_for_write(start, in_file, &mut files, touched).and_then(|file| {
+                file.write_all_at(&units[written..written + len], in_file)
+                    .map_err(|error| StepError::new("write to", self.path_of(start), error))
+            });
+            if let Err(error) = step {
+                result = Err(error);
+                break;
+            }
+            written += len;
+        }
+        let mut tail = self.tail.lock();
+        tail.files = files;
+        tail.first += written as u64 / UNIT_LEN;
+        if written == tail.units.len() {
+            tail.units = Vec::new();
+        } else {
+            tail.units.drain(..written);
+        }
+        touched.bytes += written as u64;
+        result.map(|()| tail.units.is_empty())
+    }
+
+    /// The file at byte position `start`, made if it is new; `in_file` is where the first unit will go.
+    fn open_for_write(
+        &self,
+        start: u64,
+        in_file: u64,
+        files: &mut (u64, u64),
+        touched: &mut Touched,
+    ) -> Result<Arc<dyn DiskFile>, StepError> {
+        let path = self.path_of(start);
+        let known = files.0 < files.1;
+        if known && start >= files.0 && start < files.1 {
+            let file = self
+                .files
+                .descriptors
+                .get(self.owner, start, || path.clone())
+                .map_err(|error| StepError::new("open", &path, error))?;
+            if !touched.files.iter().any(|(other, _)| *other == path) {
+                touched.files.push((path, file.clone()));
+            }
+            return Ok(file);
+        }
+        let dir = queue_dir(&self.files.root, &self.topic, self.id.0);
+        self.files.disk.create_dir_all(&dir).map_err(|error| StepError::new("make the directory", &dir, error))?;
+        let file = self.files.disk.open(&path, Open::Create).map_err(|error| StepError::new("make", &path, error))?;
+        let made = file.set_len(self.files.file_size).and_then(|()| {
+            if known {
+                return Ok(());
+            }
+            // The first file of a queue that starts late: nothing stands in front of its first unit.
+            let mut at = 0;
+            while at < in_file {
+                let count = ((in_file - at) / UNIT_LEN).min(BLANKS_AT_ONCE);
+                file.write_all_at(&Unit::PRE_BLANK.encode().repeat(count as usize), at)?;
+                at += count * UNIT_LEN;
+            }
+            Ok(())
+        });
+        let made = made.and_then(|()| file.sync_all()).and_then(|()| self.files.disk.sync_dir(&dir));
+        if let Err(error) = made {
+            // Neither a short file nor an empty one may stay.
+            drop(file);
+            if let Err(left) = self.files.disk.remove_file(&path) {
+                tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
+            }
+            return Err(StepError::new("make", &path, error));
+        }
+        self.files.descriptors.put(self.owner, start, file.clone());
+        *files = if known { (files.0, start + self.files.file_size) } else { (start, start + self.files.file_size) };
+        touched.files.push((path, file.clone()));
+        Ok(file)
+    }
+
+    /// Index behind the newest unit that is in a file.
+    pub(super) fn written(&self) -> u64 {
+        self.tail.lock().first
+    }
+
+    /// Byte positions of the files: start of the first, end of the last.
+    pub(super) fn file_range(&self) -> (u64, u64) {
+        self.tail.lock().files
+    }
+
+    /// Makes `min` the first unit whose record is not below `log_min` (STORE 8.2; all gone: min = max).
+    pub(super) fn correct_min(&self, log_min: u64) -> Result<(), ReadError> {
+        let (mut low, mut high) = (self.min.load(Ordering::Acquire), self.end());
+        // Pre-blank units count as below everything, also when the log starts at 0.
+        let below = |index: u64| -> Result<bool, ReadError> {
+            Ok(self.unit(index)?.is_none_or(|unit| unit.is_pre_blank() || unit.phy < log_min))
+        };
+        if low >= high || !below(low)? {
+            return Ok(());
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if below(middle)? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.set_min(low);
+        Ok(())
+    }
+}
+
+type ByTopic = HashMap<Arc<str>, BTreeMap<u32, Arc<Queue>>>;
+
+/// All queues of a store.
+#[derive(Debug)]
+pub(super) struct Queues {
+    files: Arc<QueueFiles>,
+    by_topic: RwLock<ByTopic>,
+    owners: AtomicU64,
+}
+
+impl Queues {
+    pub fn new(files: Arc<QueueFiles>) -> Self {
+        // Owner 0 is the log.
+        Queues { files, by_topic: RwLock::default(), owners: AtomicU64::new(1) }
+    }
+
+    pub fn find(&self, topic: &str, id: u32) -> Option<Arc<Queue>> {
+        self.by_topic.read().get(topic)?.get(&id).cloned()
+    }
+
+    pub fn get(&self, topic: &str, id: u32) -> Arc<Queue> {
+        if let Some(queue) = self.find(topic, id) {
+            return queue;
+        }
+        let mut by_topic = self.by_topic.write();
+        let name = match by_topic.get_key_value(topic) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(topic),
+        };
+        let queues = by_topic.entry(name.clone()).or_default();
+        let make = || {
+            let owner = self.owners.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Queue::new(self.files.clone(), name.clone(), QueueId(id), owner))
+        };
+        queues.entry(id).or_insert_with(make).clone()
+    }
+
+    pub fn of_topic(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.by_topic.read().get(topic).map(|queues| queues.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Queue>> {
+        self.by_topic.read().values().flat_map(|queues| queues.values().cloned()).collect()
+    }
+
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.by_topic.read().keys().cloned().collect()
+    }
+
+    /// Forgets a topic's queues and removes their files. No tail may be written meanwhile.
+    pub fn delete(&self, topic: &str) -> Result<(), StepError> {
+        let gone = self.by_topic.write().remove(topic);
+        for queue in gone.iter().flat_map(|queues| queues.values()) {
+            queue.deleted.store(true, Ordering::Release);
+            self.files.descriptors.forget(queue.owner, |_| true);
+        }
+        let disk = &*self.files.disk;
+        let dir = queues_dir(&self.files.root).join(topic);
+        if remove_tree(disk, &dir, 2)? {
+            let parent = queues_dir(&self.files.root);
+            disk.sync_dir(&parent).map_err(|error| StepError::new("make durable", &parent, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a directory with its files and sub-directories down to `depth`; false when there is none.
+fn remove_tree(disk: &dyn Disk, dir: &Path, depth: u32) -> Result<bool, StepError> {
+    let entries = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|error| StepError::new("list", dir, error))?,
+    };
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if entry.is_dir && depth > 0 {
+            remove_tree(disk, &path, depth - 1)?;
+        } else {
+            disk.remove_file(&path).map_err(|error| StepError::new("remove", &path, error))?;
+        }
+    }
+    disk.remove_dir(dir).map_err(|error| StepError::new("remove", dir, error))?;
+    Ok(true)
+}
