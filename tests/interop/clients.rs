@@ -1,0 +1,396 @@
+//! What every published client must be able to do against us: one function per sentence, one module per client.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::peers::{Client, Event, Talk, kind, number, of_kind, text};
+
+const TOPIC: &str = "interop_topic";
+const GROUP: &str = "interop_group";
+
+/// Long enough that a second delivery would be seen, short enough for a suite.
+const QUIET: Duration = Duration::from_millis(1500);
+
+/// The body that the programs give to the message with this key, as (CRC-32, length).
+fn body_of(key: &str) -> (i64, i64) {
+    let line = format!("{key} 消息 ✓");
+    let body = if key.starts_with("big-") { format!("{line}\n").repeat(400) } else { line };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(body.as_bytes());
+    (i64::from(crc.finalize()), body.len() as i64)
+}
+
+/// Runs a producer to its end and checks that every send was answered as stored.
+fn send(cluster: &Cluster, client: Client, more: &[(&str, &str)]) -> Vec<Event> {
+    send_to(cluster, client, TOPIC, more)
+}
+
+fn send_to(cluster: &Cluster, client: Client, topic: &str, more: &[(&str, &str)]) -> Vec<Event> {
+    let mut arguments = vec![("namesrv", cluster.namesrv.as_str()), ("group", "interop_producer"), ("topic", topic)];
+    arguments.extend_from_slice(more);
+    let heard = Talk::start(client, cluster.folder(), "send", &arguments).finish();
+    let sent: Vec<Event> = of_kind(&heard, "sent").into_iter().cloned().collect();
+    for event in &sent {
+        let expected = if text(event, "key").starts_with("oneway-") { "ONEWAY" } else { "SEND_OK" };
+        assert_eq!(text(event, "status"), expected, "{event:?}");
+    }
+    sent
+}
+
+fn consume(cluster: &Cluster, client: Client, verb: &str, more: &[(&str, &str)]) -> Talk {
+    let mut arguments = vec![("namesrv", cluster.namesrv.as_str())];
+    for pair in [("group", GROUP), ("topic", TOPIC)] {
+        if !more.iter().any(|(name, _)| *name == pair.0) {
+            arguments.push(pair);
+        }
+    }
+    arguments.extend_from_slice(more);
+    Talk::start(client, cluster.folder(), verb, &arguments)
+}
+
+fn messages(events: &[Event]) -> Vec<&Event> {
+    of_kind(events, "message")
+}
+
+fn keys(events: &[Event]) -> BTreeSet<String> {
+    events.iter().map(|event| text(event, "key").to_owned()).filter(|key| !key.is_empty()).collect()
+}
+
+fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
+    let wanted = sent.clone();
+    talk.until(&format!("{} messages", sent.len()), move |heard| {
+        let got: BTreeSet<&str> = messages(heard).iter().map(|event| text(event, "key")).collect();
+        wanted.iter().all(|key| got.contains(key.as_str()))
+    });
+}
+
+/// Each sent message exactly once, with its body, properties, id, queue and offset.
+fn same_messages(sent: &[Event], received: &[&Event]) {
+    let mut by_key: HashMap<&str, &Event> = HashMap::new();
+    for event in received {
+        assert!(by_key.insert(text(event, "key"), event).is_none(), "received twice: {event:?}");
+    }
+    assert_eq!(by_key.len(), sent.len(), "as many received as sent");
+    for send in sent {
+        let key = text(send, "key");
+        let event = by_key.get(key).unwrap_or_else(|| panic!("{key} was not received"));
+        assert_eq!((number(event, "crc"), number(event, "len")), body_of(key), "the body of {key}");
+        assert_eq!(number(event, "reconsume"), 0);
+        let properties = event["properties"].as_object().expect("properties");
+        assert_eq!(properties["n"].as_str(), key.rsplit('-').next(), "{key}");
+        assert_eq!(properties["unicode"].as_str(), Some("属性 ✓"), "{key}");
+        for field in ["queue", "offset"] {
+            if let Some(value) = send.get(field) {
+                assert_eq!(Some(value), event.get(field), "{field} of {key}");
+            }
+        }
+        if !text(send, "msgId").is_empty() {
+            assert_eq!(text(send, "msgId"), text(event, "msgId"), "the id of {key}");
+        }
+    }
+    let mut offsets: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+    for event in received {
+        offsets.entry(number(event, "queue")).or_default().insert(number(event, "offset"));
+    }
+    for (queue, offsets) in offsets {
+        let count = offsets.len() as i64;
+        assert_eq!(offsets.into_iter().collect::<Vec<_>>(), (0..count).collect::<Vec<_>>(), "queue {queue} has no gap");
+    }
+}
+
+/// The kinds of sends that every client knows, and how many of each. The C++ client's batches are a test of their own.
+fn every_kind(client: Client) -> Vec<(&'static str, &'static str)> {
+    EVERY_KIND.into_iter().filter(|(kind, _)| client != Client::Cpp || *kind != "batch").collect()
+}
+
+const EVERY_KIND: [(&str, &str); 7] = [
+    ("sync", "8"),
+    ("async", "8"),
+    ("oneway", "4"),
+    ("batch", "5"),
+    ("selector", "8"),
+    ("big", "4"),
+    ("tags", "TagA,TagB,TagC"),
+];
+
+fn every_kind_of_send_is_received_once_with_its_body_id_queue_and_offset(client: Client) {
+    let cluster = Cluster::start("every-kind");
+    let sent = send(&cluster, client, &every_kind(client));
+    assert_eq!(sent.len(), if client == Client::Cpp { 32 } else { 37 });
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&sent));
+    consumer.listen_for(QUIET);
+    let heard = consumer.finish();
+    same_messages(&sent, &messages(&heard));
+    for event in messages(&heard) {
+        let i: usize = event["properties"]["n"].as_str().and_then(|n| n.parse().ok()).expect("n");
+        assert_eq!(text(event, "tags"), ["TagA", "TagB", "TagC"][i % 3]);
+    }
+}
+
+fn a_selector_chooses_the_queue_and_the_order_within_it_is_kept(client: Client) {
+    let cluster = Cluster::start("selector");
+    let sent = send(&cluster, client, &[("selector", "40")]);
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    let mut queues: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+    for event in messages(&heard) {
+        let n: i64 = text(event, "key").rsplit('-').next().and_then(|n| n.parse().ok()).expect("n");
+        queues.entry(number(event, "queue")).or_default().push((number(event, "offset"), n));
+    }
+    assert_eq!(queues.len(), 4, "an auto-created topic has four queues for clients");
+    for (queue, mut pairs) in queues {
+        pairs.sort();
+        let order: Vec<i64> = pairs.iter().map(|(_, n)| *n).collect();
+        assert!(order.is_sorted(), "queue {queue}: {order:?}");
+        assert!(order.iter().all(|n| n % 4 == order[0] % 4), "queue {queue} holds its own residue: {order:?}");
+    }
+}
+
+fn a_tag_filter_lets_only_its_tags_through(client: Client) {
+    let cluster = Cluster::start("tags");
+    let sent = send(&cluster, client, &[("sync", "30"), ("tags", "TagA,TagB,TagC")]);
+    let wanted: BTreeSet<String> = keys(&sent)
+        .into_iter()
+        .filter(|key| !key.rsplit('-').next().is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n % 3 == 1)))
+        .collect();
+    assert_eq!(wanted.len(), 20);
+    let mut consumer = consume(&cluster, client, "push", &[("expression", "TagA || TagC")]);
+    hears_all(&mut consumer, &wanted);
+    consumer.listen_for(QUIET);
+    let heard = consumer.finish();
+    assert_eq!(messages(&heard).len(), 20);
+    assert!(messages(&heard).iter().all(|event| matches!(text(event, "tags"), "TagA" | "TagC")));
+}
+
+fn in_broadcast_every_consumer_gets_every_message(client: Client) {
+    let cluster = Cluster::start("broadcast");
+    send(&cluster, client, &[("sync", "1")]);
+    let broadcast = [("model", "BROADCASTING")];
+    let home = [cluster.folder().join("one"), cluster.folder().join("two")];
+    let mut consumers: Vec<Talk> = home
+        .iter()
+        .map(|folder| {
+            // Broadcast offsets are the client's own, in its home: each consumer has one.
+            std::fs::create_dir_all(folder).expect("a home");
+            let mut arguments = vec![("namesrv", cluster.namesrv.as_str()), ("group", GROUP), ("topic", TOPIC)];
+            arguments.extend(broadcast);
+            Talk::start(client, folder, "push", &arguments)
+        })
+        .collect();
+    for consumer in &mut consumers {
+        consumer.until("its start", |heard| heard.iter().any(|event| kind(event) == "started"));
+    }
+    let sent = send_to(&cluster, client, TOPIC, &[("async", "30")]);
+    for consumer in &mut consumers {
+        hears_all(consumer, &keys(&sent));
+    }
+    for consumer in consumers {
+        let heard = consumer.finish();
+        let got: Vec<&str> =
+            messages(&heard).iter().map(|event| text(event, "key")).filter(|key| key.starts_with("async-")).collect();
+        assert_eq!(got.len(), 30, "each once: {got:?}");
+    }
+}
+
+fn two_consumers_share_the_queues_and_the_one_that_stays_takes_over(client: Client) {
+    let cluster = Cluster::start("rebalance");
+    let first_sent = send(&cluster, client, &[("sync", "8")]);
+    let mut one = consume(&cluster, client, "push", &[]);
+    hears_all(&mut one, &keys(&first_sent));
+    let mut two = consume(&cluster, client, "push", &[]);
+    two.until("its start", |heard| heard.iter().any(|event| kind(event) == "started"));
+    // Rounds of messages to all queues, until both got some of one round: the queues are shared.
+    let mut shared = false;
+    for round in 0..20 {
+        let before = (one.heard.len(), two.heard.len());
+        let sent = send(&cluster, client, &[("selector", "8")]);
+        let ids: BTreeSet<String> = sent.iter().map(|event| text(event, "msgId").to_owned()).collect();
+        let deadline = std::time::Instant::now() + crate::peers::PATIENCE;
+        loop {
+            one.listen_for(Duration::from_millis(50));
+            two.listen_for(Duration::from_millis(50));
+            let got: BTreeSet<String> = messages(&one.heard[before.0..])
+                .iter()
+                .chain(messages(&two.heard[before.1..]).iter())
+                .map(|event| text(event, "msgId").to_owned())
+                .collect();
+            if ids.is_subset(&got) {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "round {round}: {} of {} received", got.len(), ids.len());
+        }
+        let queues = |events: &[Event]| -> BTreeSet<i64> {
+            messages(events).iter().map(|event| number(event, "queue")).collect()
+        };
+        let (left, right) = (queues(&one.heard[before.0..]), queues(&two.heard[before.1..]));
+        if left.len() == 2 && right.len() == 2 && left.is_disjoint(&right) {
+            shared = true;
+            break;
+        }
+    }
+    assert!(shared, "four queues are never shared two and two");
+    one.finish();
+    let before = two.heard.len();
+    let last = send(&cluster, client, &[("selector", "8")]);
+    let ids: BTreeSet<String> = last.iter().map(|event| text(event, "msgId").to_owned()).collect();
+    two.until("the messages of all four queues", |heard| {
+        let got: BTreeSet<String> =
+            messages(&heard[before..]).iter().map(|event| text(event, "msgId").to_owned()).collect();
+        ids.is_subset(&got)
+    });
+    two.finish();
+}
+
+fn a_consumer_that_comes_back_goes_on_where_it_stopped(client: Client) {
+    let cluster = Cluster::start("comes-back");
+    let first = send(&cluster, client, &[("sync", "12")]);
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&first));
+    // The client takes in the listener's last verdict a moment after it was given.
+    consumer.listen_for(QUIET);
+    consumer.finish();
+    let second = send(&cluster, client, &[("async", "12")]);
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&second));
+    consumer.listen_for(QUIET);
+    let heard = consumer.finish();
+    let got: BTreeSet<String> = messages(&heard).iter().map(|event| text(event, "key").to_owned()).collect();
+    assert_eq!(got, keys(&second), "nothing of the first round comes again");
+}
+
+fn a_waiting_consumer_gets_a_message_within_a_second_of_its_storing(client: Client) {
+    let cluster = Cluster::start("long-polling");
+    let first = send(&cluster, client, &[("sync", "4")]);
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&first));
+    let before = consumer.heard.len();
+    let sent = send(&cluster, client, &[("async", "4"), ("selector", "4")]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    let waits: Vec<i64> =
+        messages(&heard[before..]).iter().map(|event| number(event, "now") - number(event, "stored")).collect();
+    assert!(waits.iter().all(|wait| *wait < 1000), "milliseconds from store to consumer: {waits:?}");
+}
+
+fn a_pull_consumer_reads_every_queue_from_its_first_to_its_last_message(client: Client) {
+    let cluster = Cluster::start("pull");
+    let sent = send(&cluster, client, &every_kind(client));
+    let heard = match client {
+        // client-go's pull consumer polls like a subscriber.
+        Client::Go => {
+            let mut consumer = consume(&cluster, client, "pull", &[]);
+            hears_all(&mut consumer, &keys(&sent));
+            consumer.finish()
+        }
+        _ => consume(&cluster, client, "pull", &[]).finish(),
+    };
+    same_messages(&sent, &messages(&heard));
+    if matches!(client, Client::Java(_)) {
+        let queues = of_kind(&heard, "queue");
+        assert_eq!(queues.len(), 4);
+        let total: i64 = queues.iter().map(|queue| number(queue, "max") - number(queue, "min")).sum();
+        assert_eq!(total, sent.len() as i64);
+        for queue in &queues {
+            assert_eq!(number(queue, "search_first"), number(queue, "min"), "{queue:?}");
+            assert!(number(queue, "earliest") > 0, "{queue:?}");
+        }
+        for (end, queue) in of_kind(&heard, "end").iter().zip(&queues) {
+            assert_eq!(text(end, "status"), "NO_NEW_MSG", "{end:?}");
+            assert_eq!(number(end, "next"), number(queue, "max"));
+        }
+    }
+}
+
+fn a_lite_pull_consumer_gets_every_message_by_subscription(client: Client) {
+    let cluster = Cluster::start("lite-pull");
+    let sent = send(&cluster, client, &every_kind(client));
+    let mut consumer = consume(&cluster, client, "litePull", &[]);
+    hears_all(&mut consumer, &keys(&sent));
+    consumer.listen_for(QUIET);
+    let heard = consumer.finish();
+    same_messages(&sent, &messages(&heard));
+    let committed: i64 = of_kind(&heard, "committed").iter().map(|event| number(event, "offset")).sum();
+    assert_eq!(committed, sent.len() as i64);
+}
+
+fn a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself(client: Client) {
+    let cluster = Cluster::start("lite-assign");
+    let sent = send(&cluster, client, &every_kind(client));
+    let mut consumer = consume(&cluster, client, "litePull", &[("assign", "true")]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    same_messages(&sent, &messages(&heard));
+}
+
+/// The C++ client says `batch: "1"`. Java's brokers read that as false and hand out the whole batch as one message with an
+/// unreadable body; ours takes it for what it is.
+fn a_batch_that_says_1_for_true_is_received_as_its_messages(client: Client) {
+    let cluster = Cluster::start("cpp-batch");
+    let sent = send(&cluster, client, &[("batch", "5"), ("sync", "3")]);
+    let mut consumer = consume(&cluster, client, "push", &[]);
+    hears_all(&mut consumer, &keys(&sent));
+    consumer.listen_for(QUIET);
+    let heard = consumer.finish();
+    same_messages(&sent, &messages(&heard));
+}
+
+macro_rules! proves {
+    ($client:expr; $($sentence:ident)*) => {
+        $(
+            #[test]
+            fn $sentence() {
+                super::$sentence($client);
+            }
+        )*
+    };
+}
+
+macro_rules! client {
+    ($module:ident, $client:expr $(, $more:ident)*) => {
+        mod $module {
+            use crate::peers::Client;
+            proves! { $client;
+                every_kind_of_send_is_received_once_with_its_body_id_queue_and_offset
+                a_selector_chooses_the_queue_and_the_order_within_it_is_kept
+                a_tag_filter_lets_only_its_tags_through
+                in_broadcast_every_consumer_gets_every_message
+                two_consumers_share_the_queues_and_the_one_that_stays_takes_over
+                a_consumer_that_comes_back_goes_on_where_it_stopped
+                a_waiting_consumer_gets_a_message_within_a_second_of_its_storing
+                a_pull_consumer_reads_every_queue_from_its_first_to_its_last_message
+                $($more)*
+            }
+        }
+    };
+}
+
+client!(java_4_2_0, Client::Java("4.2.0"));
+client!(
+    java_4_7_1,
+    Client::Java("4.7.1"),
+    a_lite_pull_consumer_gets_every_message_by_subscription,
+    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
+);
+client!(
+    java_4_9_7,
+    Client::Java("4.9.7"),
+    a_lite_pull_consumer_gets_every_message_by_subscription,
+    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
+);
+client!(
+    java_5_3_3,
+    Client::Java("5.3.3"),
+    a_lite_pull_consumer_gets_every_message_by_subscription,
+    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
+);
+client!(
+    java_5_4_0,
+    Client::Java("5.4.0"),
+    a_lite_pull_consumer_gets_every_message_by_subscription,
+    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
+);
+client!(go_2_1_2, Client::Go);
+client!(cpp_0_4_4, Client::Cpp, a_batch_that_says_1_for_true_is_received_as_its_messages);

@@ -1,0 +1,158 @@
+"""What the published C++ client does (librocketmq.so, driven through its Python binding), told in JSON lines: the verbs
+and the bodies of java/Peer.java.
+
+  peer.py send namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L]
+  peer.py push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N]
+  peer.py pull namesrv=… group=… topic=… [expression=*]
+
+push runs until its standard input ends. The binding tells no queue of a sent message.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import zlib
+
+from rocketmq.client import Message, Producer, PullConsumer, PushConsumer
+from rocketmq.ffi import MessageModel
+
+OPTIONS = dict(argument.split("=", 1) for argument in sys.argv[2:])
+SPEAKING = threading.Lock()
+# The native library prints to standard output; the protocol keeps a copy of the descriptor for itself.
+PROTOCOL = os.fdopen(os.dup(1), "wb", buffering=0)
+os.dup2(2, 1)
+
+
+def say(event, **fields):
+    line = json.dumps({"event": event, **fields}, ensure_ascii=False).encode() + b"\n"
+    with SPEAKING:
+        PROTOCOL.write(line)
+
+
+def number(name):
+    return int(OPTIONS.get(name, 0))
+
+
+def message(key, big, i):
+    one = Message(OPTIONS["topic"])
+    line = key + " 消息 ✓"
+    one.set_body((line + "\n") * 400 if big else line)
+    one.set_keys(key)
+    one.set_property("n", str(i))
+    one.set_property("unicode", "属性 ✓")
+    if "tags" in OPTIONS:
+        tags = OPTIONS["tags"].split(",")
+        one.set_tags(tags[i % len(tags)])
+    if number("level"):
+        one.set_delay_time_level(number("level"))
+    return one
+
+
+def sent(key, result, **more):
+    status = {0: "SEND_OK", 1: "FLUSH_DISK_TIMEOUT", 2: "FLUSH_SLAVE_TIMEOUT", 3: "SLAVE_NOT_AVAILABLE"}[int(result.status)]
+    say("sent", key=key, status=status, msgId=result.msg_id, offset=result.offset, **more)
+
+
+def send():
+    producer = Producer(OPTIONS.get("group", "interop_producer"), timeout=10000)
+    producer.set_namesrv_addr(OPTIONS["namesrv"])
+    producer.start()
+    for kind in ("sync", "big"):
+        for i in range(number(kind)):
+            key = f"{kind}-{i}"
+            sent(key, producer.send_sync(message(key, kind == "big", i)))
+    left = threading.Semaphore(0)
+    kept = []
+    for i in range(number("async")):
+        key = f"async-{i}"
+
+        def success(result, key=key):
+            sent(key, result)
+            left.release()
+
+        def failure(error, key=key):
+            say("sent", key=key, status=str(error))
+            left.release()
+
+        kept.append(message(key, False, i))
+        producer.send_async(kept[-1], success, failure)
+    for _ in range(number("async")):
+        if not left.acquire(timeout=20):
+            raise RuntimeError("an asynchronous send was not answered")
+    for i in range(number("oneway")):
+        producer.send_oneway(message(f"oneway-{i}", False, i))
+        say("sent", key=f"oneway-{i}", status="ONEWAY")
+    if number("batch"):
+        batch = [message(f"batch-{i}", False, i) for i in range(number("batch"))]
+        result = producer.send_batch(batch)
+        for i in range(len(batch)):
+            say("sent", key=f"batch-{i}", status="SEND_OK" if result.status == 0 else str(result.status))
+    for i in range(number("selector")):
+        sizes = []
+
+        def select(size, _message, argument, sizes=sizes, i=i):
+            sizes.append(size)
+            return i % size
+
+        result = producer.send_orderly(message(f"selector-{i}", False, i), i, queue_selector=select)
+        sent(f"selector-{i}", result, queue=i % sizes[0])
+    producer.shutdown()
+
+
+def text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def received(event, one):
+    body = one.body
+    say(event, topic=one.topic, key=text(one.keys), tags=text(one.tags), msgId=one.id, queue=one.queue_id,
+        offset=one.queue_offset, crc=zlib.crc32(body), len=len(body), reconsume=one.reconsume_times,
+        born=one.born_timestamp, stored=one.store_timestamp, now=int(time.time() * 1000),
+        properties={name: text(one.get_property(name)) for name in ("n", "unicode", "UNIQ_KEY", "KEYS", "TAGS", "DELAY", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "RECONSUME_TIME") if one.get_property(name)})
+
+
+def push():
+    model = MessageModel.BROADCASTING if OPTIONS.get("model") == "BROADCASTING" else MessageModel.CLUSTERING
+    consumer = PushConsumer(OPTIONS["group"], orderly=OPTIONS.get("orderly") == "true", message_model=model)
+    consumer.set_namesrv_addr(OPTIONS["namesrv"])
+    consumer.set_instance_name(f"interop-{os.getpid()}")
+
+    class Later(Exception):
+        pass
+
+    def consume(one):
+        received("message", one)
+        if one.reconsume_times < number("fail"):
+            raise Later()
+
+    for topic in OPTIONS["topic"].split(","):
+        consumer.subscribe(topic, consume, OPTIONS.get("expression", "*"))
+    consumer.start()
+    say("started")
+    sys.stdin.buffer.read()
+    consumer.shutdown()
+
+
+def pull():
+    consumer = PullConsumer(OPTIONS["group"])
+    consumer.set_namesrv_addr(OPTIONS["namesrv"])
+    consumer.start()
+    for one in consumer.pull(OPTIONS["topic"], OPTIONS.get("expression", "*")):
+        received("message", one)
+    consumer.shutdown()
+
+
+try:
+    {"send": send, "push": push, "pull": pull}[sys.argv[1]]()
+    say("done")
+    code = 0
+except BaseException as failure:  # the driver is told, whatever it was
+    import traceback
+
+    traceback.print_exc()
+    say("failed", error=repr(failure))
+    code = 1
+sys.stderr.flush()
+os._exit(code)  # the native library's threads outlive its consumers

@@ -1,0 +1,56 @@
+// Request and reply (4.6 and later): `Peer requestReply namesrv=… group=… topic=… [count=N]`. One process is both sides:
+// a consumer that answers every request, and a producer that asks and waits.
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyContext;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+
+final class RequestReply {
+    static void run() throws Exception {
+        String topic = Peer.option("topic", null);
+        final DefaultMQProducer answers = new DefaultMQProducer(Peer.option("group", null) + "_answers");
+        answers.setNamesrvAddr(Peer.option("namesrv", null));
+        answers.setInstanceName("answers");
+        answers.start();
+        DefaultMQProducer asks = new DefaultMQProducer(Peer.option("group", null) + "_asks");
+        asks.setNamesrvAddr(Peer.option("namesrv", null));
+        asks.setInstanceName("asks");
+        asks.start();
+        asks.send(new Message(topic, "first".getBytes(StandardCharsets.UTF_8))); // the topic exists before the consumer looks
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(Peer.option("group", null));
+        consumer.setNamesrvAddr(Peer.option("namesrv", null));
+        consumer.setInstanceName("consumer");
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener(new MessageListenerConcurrently() {
+            @Override public ConsumeConcurrentlyStatus consumeMessage(List<MessageExt> messages, ConsumeConcurrentlyContext context) {
+                for (MessageExt message : messages) {
+                    if (message.getProperty("REPLY_TO_CLIENT") == null) {
+                        continue;
+                    }
+                    try {
+                        String body = "answer to " + new String(message.getBody(), StandardCharsets.UTF_8);
+                        answers.send(MessageUtil.createReplyMessage(message, body.getBytes(StandardCharsets.UTF_8)));
+                    } catch (Exception failure) {
+                        failure.printStackTrace();
+                        Peer.say("event", "reply_failed", "error", String.valueOf(failure));
+                    }
+                }
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+            }
+        });
+        consumer.start();
+        for (int i = 0; i < Peer.number("count", 3); i++) {
+            Message answer = asks.request(new Message(topic, ("question " + i).getBytes(StandardCharsets.UTF_8)), 20000);
+            Peer.say("event", "answer", "body", new String(answer.getBody(), StandardCharsets.UTF_8));
+        }
+        consumer.shutdown();
+        asks.shutdown();
+        answers.shutdown();
+    }
+}

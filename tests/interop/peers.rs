@@ -1,0 +1,470 @@
+//! The published peers as processes: where `tests/interop/install` put them, how each starts, what it says (JSON lines),
+//! and Java name servers and brokers on a folder of the caller's choice.
+//! It must never know what a test proves, nor anything of `rocketmq` but that it is one more process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything a peer is expected to do may take before the test fails. Generous: CI has two cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// JDK 17 opened up for the netty of old clients and servers.
+const OPENS: [&str; 6] = [
+    "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-opens=java.base/java.util=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED",
+];
+
+/// Short runs on few cores: the first compiler tier and the smallest collector.
+const QUICK: [&str; 3] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"];
+
+/// `target/peers/NAME`, or a panic that says how it gets there.
+pub fn peer(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let path = target.join("peers").join(name);
+    assert!(path.exists(), "{} is missing: run tests/interop/install", path.display());
+    path
+}
+
+/// A folder of this run, empty; kept when the test fails, so that its logs can be read.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new folder under the system's temporary one.
+    pub fn new(name: &str) -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rocketmq-interop-{}-{number}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+        Folder(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("kept for reading: {}", self.0.display());
+        } else if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// A port P that nothing listens on, P-2 (the VIP channel) and P+1 (a Java broker's replication) likewise.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 26_003 + (std::process::id() as u16 % 16) * 60 + (step % 15) * 4;
+        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if free(port) && free(port - 2) && free(port + 1) {
+            return port;
+        }
+    }
+}
+
+/// Waits until something accepts on `address`, while `process` lives.
+pub fn wait_for_port(address: SocketAddr, process: &mut Process) {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+        if let Some(code) = process.ended() {
+            panic!("{} ended with {code} before it listened on {address}\n{}", process.name, process.log_tail());
+        }
+        assert!(Instant::now() < deadline, "{} does not listen on {address}\n{}", process.name, process.log_tail());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child whose output goes to a file, killed when it is dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, its standard output and error in `folder/NAME.out`.
+    pub fn start(name: &str, command: &mut Command, folder: &Path) -> Process {
+        let log = folder.join(format!("{name}.out"));
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", log.display()));
+        let again = file.try_clone().expect("a second handle of the log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(again)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        Process { name: name.to_owned(), child, log }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines it printed.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log)
+    }
+
+    /// Its exit code, once it has ended.
+    pub fn ended(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().expect("the state of a child");
+        status.map(|status| status.code().unwrap_or(-1))
+    }
+
+    /// Waits for the end and gives the exit code.
+    pub fn wait(&mut self, patience: Duration) -> i32 {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(code) = self.ended() {
+                return code;
+            }
+            assert!(Instant::now() < deadline, "{} does not end\n{}", self.name, self.log_tail());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGTERM, then waits for the end: how an operator stops it. Gives the exit code.
+    pub fn stop(&mut self) -> i32 {
+        self.signal("TERM");
+        self.wait(PATIENCE)
+    }
+
+    /// SIGKILL, then waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a running child can be killed");
+        self.child.wait().expect("the end of a child");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status().expect("kill runs");
+        assert!(status.success(), "{} cannot be sent SIG{signal}", self.name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.kill();
+        }
+    }
+}
+
+fn tail(path: &Path) -> String {
+    let mut text = String::new();
+    if let Ok(mut file) = fs::File::open(path) {
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let from = length.saturating_sub(6000);
+        let mut bytes = Vec::new();
+        if file.seek(SeekFrom::Start(from)).is_ok() && file.read_to_end(&mut bytes).is_ok() {
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+    }
+    format!("--- {} ---\n{text}", path.display())
+}
+
+/// One of the published clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// The Java remoting client of this version.
+    Java(&'static str),
+    /// client-go v2.1.2.
+    Go,
+    /// librocketmq of PyPI's `rocketmq` 0.4.4.
+    Cpp,
+}
+
+impl Client {
+    fn command(self, folder: &Path) -> Command {
+        match self {
+            Client::Java(version) => {
+                let home = peer(&format!("client-{version}"));
+                let mut command = java(folder);
+                command.arg("-Xmx256m").arg("-cp").arg(format!("{0}/classes:{0}/lib/*", home.display())).arg("Peer");
+                command
+            }
+            Client::Go => {
+                let mut command = Command::new(peer("go").join("peer"));
+                command.env("ROCKETMQ_GO_LOG_LEVEL", "warn");
+                command
+            }
+            Client::Cpp => {
+                let mut command = Command::new("python3");
+                command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/cpp/peer.py"));
+                command.env("PYTHONPATH", peer("cpp")).env("PYTHONDONTWRITEBYTECODE", "1").env("HOME", folder);
+                command
+            }
+        }
+    }
+}
+
+/// A Java virtual machine whose user home (and so its logs) is in `folder`.
+pub fn java(folder: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args(OPENS)
+        .args(QUICK)
+        .arg(format!("-Duser.home={}", folder.display()))
+        .arg("-Dfile.encoding=UTF-8")
+        .current_dir(folder);
+    command
+}
+
+/// One line that a client said.
+pub type Event = serde_json::Map<String, serde_json::Value>;
+
+/// A running client program.
+pub struct Talk {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Event>,
+    log: PathBuf,
+    /// Everything it has said so far.
+    pub heard: Vec<Event>,
+}
+
+impl Talk {
+    /// Starts `client` with a verb and `name=value` arguments.
+    pub fn start(client: Client, folder: &Path, verb: &str, arguments: &[(&str, &str)]) -> Talk {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{client:?}-{verb}-{}", NEXT.fetch_add(1, Ordering::Relaxed)).replace(['"', '(', ')'], "");
+        let log = folder.join(format!("{name}.err"));
+        let errors = fs::File::create(&log).unwrap_or_else(|error| panic!("cannot write {}: {error}", log.display()));
+        let mut command = client.command(folder);
+        command.arg(verb).args(arguments.iter().map(|(name, value)| format!("{name}={value}")));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("a piped standard output");
+        let (said, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // What is no JSON was printed by the library under the program.
+                if let Ok(event) = serde_json::from_str::<Event>(&line)
+                    && said.send(event).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        Talk { name, child, stdin, lines, log, heard: Vec::new() }
+    }
+
+    /// Listens until `enough` holds for what was said so far; fails after [`PATIENCE`], or when the program ends before.
+    pub fn until(&mut self, what: &str, enough: impl Fn(&[Event]) -> bool) -> &[Event] {
+        self.until_within(PATIENCE, what, enough)
+    }
+
+    /// [`Talk::until`] with its own patience.
+    pub fn until_within(&mut self, patience: Duration, what: &str, enough: impl Fn(&[Event]) -> bool) -> &[Event] {
+        let deadline = Instant::now() + patience;
+        while !enough(&self.heard) {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.heard.push(event),
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("waited {} s for {what}", patience.as_secs())),
+                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("ended before {what}")),
+            }
+        }
+        &self.heard
+    }
+
+    /// Takes in what it says during `quiet`: for showing that nothing more comes.
+    pub fn listen_for(&mut self, quiet: Duration) -> &[Event] {
+        let deadline = Instant::now() + quiet;
+        while let Ok(event) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.heard.push(event);
+        }
+        &self.heard
+    }
+
+    /// Ends its standard input (the sign to stop) and waits for its last words; gives all it said.
+    pub fn finish(mut self) -> Vec<Event> {
+        self.stdin = None;
+        self.until("its end", |heard| heard.iter().any(|event| matches!(kind(event), "done" | "failed")));
+        if let Some(failed) = self.heard.iter().find(|event| kind(event) == "failed") {
+            self.fail(&format!("failed: {failed:?}"));
+        }
+        std::mem::take(&mut self.heard)
+    }
+
+    fn fail(&self, why: &str) -> ! {
+        let last: Vec<String> = self
+            .heard
+            .iter()
+            .rev()
+            .take(20)
+            .rev()
+            .map(|event| serde_json::to_string(event).unwrap_or_default())
+            .collect();
+        panic!(
+            "{}: {why}\nheard {} events, the last:\n{}\n{}",
+            self.name,
+            self.heard.len(),
+            last.join("\n"),
+            tail(&self.log)
+        );
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(self.child.kill());
+        }
+        drop(self.child.wait());
+    }
+}
+
+/// The kind of an event: `sent`, `message`, `queue`, …
+pub fn kind(event: &Event) -> &str {
+    text(event, "event")
+}
+
+/// A text field of an event; empty when absent.
+pub fn text<'a>(event: &'a Event, field: &str) -> &'a str {
+    event.get(field).and_then(|value| value.as_str()).unwrap_or("")
+}
+
+/// A number of an event.
+pub fn number(event: &Event, field: &str) -> i64 {
+    event.get(field).and_then(|value| value.as_i64()).unwrap_or_else(|| panic!("no number {field} in {event:?}"))
+}
+
+/// The events of one kind.
+pub fn of_kind<'a>(events: &'a [Event], wanted: &str) -> Vec<&'a Event> {
+    events.iter().filter(|event| kind(event) == wanted).collect()
+}
+
+/// A Java name server or broker.
+pub struct JavaServer {
+    /// The process.
+    pub process: Process,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl JavaServer {
+    /// A Java name server of `version`, its state in `folder/NAME`.
+    pub fn namesrv(version: &str, folder: &Path, name: &str) -> JavaServer {
+        let port = free_port();
+        let home = java_home(version, &folder.join(name));
+        let configuration = home.join("namesrv.properties");
+        fs::write(
+            &configuration,
+            format!(
+                "listenPort={port}\nkvConfigPath={0}/kvConfig.json\nconfigStorePath={0}/namesrv.conf\n",
+                home.display()
+            ),
+        )
+        .expect("the name server's configuration");
+        let mut command = java(&home);
+        command
+            .arg("-Xmx256m")
+            .env("ROCKETMQ_HOME", &home)
+            .arg("-cp")
+            .arg(format!("{}/lib/*", peer(&format!("server-{version}")).display()));
+        command.arg("org.apache.rocketmq.namesrv.NamesrvStartup").arg("-c").arg(&configuration);
+        let process = Process::start(name, &mut command, &home);
+        JavaServer::listening(process, port)
+    }
+
+    /// A Java broker of `version` on the store in `store_root` (a `storePathRootDir`, new or left by another broker),
+    /// registered at `namesrv`. `more` are lines of its configuration: `mappedFileSizeCommitLog=…`, `brokerName=…`.
+    pub fn broker(
+        version: &str,
+        folder: &Path,
+        name: &str,
+        store_root: &Path,
+        namesrv: &str,
+        more: &[(&str, &str)],
+    ) -> JavaServer {
+        let port = free_port();
+        let home = java_home(version, &folder.join(name));
+        let configuration = home.join("broker.properties");
+        let mut lines: Vec<(&str, String)> = vec![
+            ("brokerClusterName", "DefaultCluster".to_owned()),
+            ("brokerName", "broker-a".to_owned()),
+            ("brokerId", "0".to_owned()),
+            ("brokerIP1", "127.0.0.1".to_owned()),
+            ("listenPort", port.to_string()),
+            ("haListenPort", (port + 1).to_string()),
+            ("namesrvAddr", namesrv.to_owned()),
+            ("storePathRootDir", store_root.display().to_string()),
+            ("storePathCommitLog", store_root.join("commitlog").display().to_string()),
+            ("autoCreateTopicEnable", "true".to_owned()),
+            ("diskMaxUsedSpaceRatio", "99".to_owned()),
+            ("timerWheelEnable", "false".to_owned()),
+            ("mappedFileSizeConsumeQueue", (20 * 30_000).to_string()),
+            ("mappedFileSizeCommitLog", (16 << 20).to_string()),
+            ("maxIndexNum", "200000".to_owned()),
+            ("maxHashSlotNum", "50000".to_owned()),
+        ];
+        for (key, value) in more {
+            lines.retain(|(name, _)| name != key);
+            lines.push((key, (*value).to_owned()));
+        }
+        let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        fs::write(&configuration, text).expect("the broker's configuration");
+        let mut command = java(&home);
+        command.args(["-Xmx768m", "-XX:MaxDirectMemorySize=512m"]).env("ROCKETMQ_HOME", &home);
+        command.arg("-cp").arg(format!("{}/lib/*", peer(&format!("server-{version}")).display()));
+        command.arg("org.apache.rocketmq.broker.BrokerStartup").arg("-c").arg(&configuration);
+        let process = Process::start(name, &mut command, &home);
+        JavaServer::listening(process, port)
+    }
+
+    fn listening(mut process: Process, port: u16) -> JavaServer {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        wait_for_port(address, &mut process);
+        JavaServer { process, address }
+    }
+}
+
+/// A `ROCKETMQ_HOME` with the quiet logging that 4.9 refuses to start without.
+fn java_home(version: &str, home: &Path) -> PathBuf {
+    fs::create_dir_all(home.join("conf")).expect("a home for a Java server");
+    if version.starts_with('4') {
+        for part in ["namesrv", "broker", "tools"] {
+            let log = home.join(format!("{part}.log"));
+            let text = format!(
+                "<configuration><appender name=\"file\" class=\"ch.qos.logback.core.FileAppender\"><file>{}</file>\
+                 <encoder><pattern>%d %p %t - %m%n</pattern></encoder></appender>\
+                 <root level=\"INFO\"><appender-ref ref=\"file\"/></root></configuration>\n",
+                log.display()
+            );
+            fs::write(home.join(format!("conf/logback_{part}.xml")), text).expect("a logback configuration");
+        }
+    }
+    home.to_path_buf()
+}
