@@ -3,26 +3,26 @@
 /// Topic permissions; 6 is read and write, 7 is what TBW102 has.
 pub mod perm {
     /// Queues may be read.
-    pub const READ: u32 = 4;
+    pub const READ: i32 = 4;
     /// Queues may be written.
-    pub const WRITE: u32 = 2;
+    pub const WRITE: i32 = 2;
     /// Topics made on demand inherit from this one.
-    pub const INHERIT: u32 = 1;
+    pub const INHERIT: i32 = 1;
     /// Legacy priority bit.
-    pub const PRIORITY: u32 = 8;
+    pub const PRIORITY: i32 = 8;
 
     /// Whether the read bit is set.
-    pub fn is_readable(perm: u32) -> bool {
+    pub fn is_readable(perm: i32) -> bool {
         perm & READ != 0
     }
 
     /// Whether the write bit is set.
-    pub fn is_writable(perm: u32) -> bool {
+    pub fn is_writable(perm: i32) -> bool {
         perm & WRITE != 0
     }
 
     /// Whether the inherit bit is set.
-    pub fn is_inherited(perm: u32) -> bool {
+    pub fn is_inherited(perm: i32) -> bool {
         perm & INHERIT != 0
     }
 }
