@@ -112,6 +112,23 @@ pub fn choose(asked: Option<(IpAddr, &str)>, bound: IpAddr, candidates: &[Candid
     Advertised { address: first.address, reason, warning }
 }
 
+/// Chooses for a machine on which everything is tried out: 127.0.0.1 always serves the clients of this machine, whatever
+/// network it is in, and also through the mapped ports of a container.
+pub fn choose_for_development(asked: Option<IpAddr>, candidates: &[Candidate]) -> Advertised {
+    if let Some(address) = asked {
+        return choose(Some((address, "--advertise")), ANY, candidates);
+    }
+    let others: Vec<_> = candidates.iter().filter(|card| card.skipped.is_none()).map(ToString::to_string).collect();
+    let elsewhere = match others.as_slice() {
+        [] => "for clients elsewhere give --advertise IP".to_owned(),
+        some => format!("for clients elsewhere give --advertise IP (this machine has {})", some.join(", ")),
+    };
+    let reason = format!("serves clients on this machine; {elsewhere}");
+    Advertised { address: IpAddr::V4(Ipv4Addr::LOCALHOST), reason, warning: None }
+}
+
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 fn position(usable: usize) -> &'static str {
     if usable == 1 { "the only usable one" } else { "the first usable one" }
 }
@@ -173,6 +190,15 @@ mod tests {
         assert_eq!(chosen.address, ip("10.0.0.5"));
         assert!(chosen.warning.is_some_and(|text| text.contains("192.168.1.5 (eth1)")));
         assert_eq!(choose(None, ip("0.0.0.0"), &cards[..3]).warning, None);
+    }
+
+    #[test]
+    fn development_serves_this_machine_and_says_how_to_serve_others() {
+        let cards = [candidate("lo", "127.0.0.1"), candidate("eth0", "10.0.0.5")];
+        let chosen = choose_for_development(None, &cards);
+        assert_eq!(chosen.address, ip("127.0.0.1"));
+        assert!(chosen.reason.contains("--advertise IP (this machine has eth0 10.0.0.5)"), "{}", chosen.reason);
+        assert_eq!(choose_for_development(Some(ip("10.0.0.5")), &cards).reason, "given by --advertise");
     }
 
     #[test]

@@ -2,18 +2,20 @@
 //! Java 4.9 to 5.3 through this table.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::keys::Does::{Flag, Number, Refused, Text};
-use super::keys::{self, Key, Table, key};
+use super::keys::{self, Key, Table, key, renamed};
 use super::unused_keys;
-use crate::broker;
+use crate::{broker, store};
 
 /// What a file says about a broker, beside the broker's own configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The broker's.
     pub broker: broker::Config,
+    /// The store's.
+    pub store: store::Config,
     /// `brokerIP1`, if it was given.
     pub advertised: Option<IpAddr>,
     /// `brokerName`, if it was given.
@@ -24,12 +26,20 @@ pub struct Settings {
     pub name_servers: Option<Vec<String>>,
 }
 
+impl Settings {
+    /// Java's defaults; the store's folder is decided by the caller.
+    pub fn new(root: &Path) -> Self {
+        let (broker, store) = (broker::Config::default(), store::Config::new(root));
+        Settings { broker, store, advertised: None, name: None, root: None, name_servers: None }
+    }
+}
+
 const MILLISECONDS: (u64, u64) = (1, 7 * 24 * 3600 * 1000);
 const COUNT: (u64, u64) = (1, u32::MAX as u64);
 const BYTES: (u64, u64) = (1, i32::MAX as u64);
 
 /// All keys of a broker.
-pub const TABLE: Table<Settings> = Table { rows: &[BROKER, REFUSED], unused: unused_keys::BROKER };
+pub const TABLE: Table<Settings> = Table { rows: &[BROKER, STORE, REFUSED], unused: unused_keys::BROKER };
 
 /// Keys of the broker itself.
 const BROKER: &[Key<Settings>] = &[
@@ -118,6 +128,48 @@ const BROKER: &[Key<Settings>] = &[
     ),
 ];
 
+/// Keys of the store.
+const STORE: &[Key<Settings>] = &[
+    key(
+        "storePathCommitLog",
+        Text {
+            accepts: "the path of one folder",
+            set: |s, text| path(text).filter(|_| !text.contains(',')).map(|path| s.store.commit_log_dir = Some(path)),
+        },
+    ),
+    renamed(
+        "mappedFileSizeCommitLog",
+        &["mapedFileSizeCommitLog"],
+        Number { range: (4096, 1 << 40), set: |s, bytes| s.store.log_file_size = bytes },
+    ),
+    renamed(
+        "mappedFileSizeConsumeQueue",
+        &["mapedFileSizeConsumeQueue"],
+        // Java rounds up to whole units of 20 bytes.
+        Number { range: (20, 1 << 32), set: |s, bytes| s.store.queue_file_size = bytes.div_ceil(20) * 20 },
+    ),
+    key("messageIndexEnable", Flag(|s| &mut s.store.index_enable)),
+    key("maxHashSlotNum", Number { range: (1, 1 << 30), set: |s, n| s.store.index_slots = n as u32 }),
+    key("maxIndexNum", Number { range: (2, 1 << 30), set: |s, n| s.store.index_entries = n as u32 }),
+    key(
+        "flushDiskType",
+        Text {
+            accepts: "ASYNC_FLUSH and SYNC_FLUSH",
+            set: |s, text| flush_mode(text).map(|mode| s.store.flush_mode = mode),
+        },
+    ),
+    key("flushIntervalCommitLog", Number { range: MILLISECONDS, set: |s, ms| s.store.flush_interval_ms = ms }),
+    key("flushIntervalConsumeQueue", Number { range: MILLISECONDS, set: |s, ms| s.store.derive_interval_ms = ms }),
+    key("checkCRCOnRecover", Flag(|s| &mut s.store.check_crc_on_recover)),
+    key(
+        "messageDelayLevel",
+        Text {
+            accepts: "delays such as `1s 5s 1m 2h 1d`, separated by blanks",
+            set: |s, text| delays(text).map(|delays| s.store.delay_levels_ms = delays),
+        },
+    ),
+];
+
 /// Keys that ask for something which is not there.
 const REFUSED: &[Key<Settings>] = &[
     key("brokerRole", Refused { unless: &["ASYNC_MASTER"], why: "replication (SYNC_MASTER, SLAVE) is not built yet" }),
@@ -192,6 +244,41 @@ fn name(text: &str) -> Option<String> {
     (!text.is_empty() && !text.contains(char::is_whitespace)).then(|| text.to_owned())
 }
 
+fn flush_mode(text: &str) -> Option<store::FlushMode> {
+    match text {
+        "ASYNC_FLUSH" => Some(store::FlushMode::Async),
+        "SYNC_FLUSH" => Some(store::FlushMode::Sync),
+        _ => None,
+    }
+}
+
+fn delays(text: &str) -> Option<Vec<u64>> {
+    let delay = |word: &str| {
+        let unit = word.chars().next_back()?;
+        let seconds = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)].into_iter().find(|(name, _)| *name == unit)?.1;
+        word[..word.len() - 1].parse::<u32>().ok().map(|count| u64::from(count) * seconds * 1000)
+    };
+    let delays: Vec<u64> = text.split_whitespace().map(delay).collect::<Option<_>>()?;
+    (!delays.is_empty()).then_some(delays)
+}
+
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const JAVA: &str = include_str!("../../tests/golden/java-keys/broker.txt");
+
+    #[test]
+    fn every_key_of_java_has_exactly_one_row() {
+        let missing: Vec<_> = JAVA.lines().filter(|key| !TABLE.names().any(|name| name == *key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let mut seen = HashSet::new();
+        let twice: Vec<_> = TABLE.names().filter(|name| !seen.insert(*name)).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
 }

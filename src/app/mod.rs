@@ -5,7 +5,10 @@ pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
 pub mod logging;
+pub mod plan;
 pub mod preflight;
+pub mod report;
+pub mod signals;
 pub mod unused_keys;
 
 // The names that the tables of keys are written with.

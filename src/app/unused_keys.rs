@@ -59,7 +59,7 @@ pub const BROKER: &[(&str, &str)] = &[
         "delayed messages are not built yet: such sends are refused",
         "allowRecallWhenBrokerNotWriteable commercialTimerCount delayOffsetUpdateVersionStep \
          disappearTimeAfterStart enableScheduleAsyncDeliver enableScheduleMessageStats flushDelayOffsetInterval \
-         mappedFileSizeTimerLog maxDelayTime messageDelayLevel recallMessageEnable \
+         mappedFileSizeTimerLog maxDelayTime recallMessageEnable \
          scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked timerCheckMetricsWhen \
          timerColdDataCheckIntervalMs timerCongestNumEachSlot timerEnableCheckMetrics timerEnableDisruptor \
          timerEnableRetryUntilSuccess timerFlushIntervalMs timerGetMessageThreadNum timerInterceptDelayLevel \
@@ -173,5 +173,10 @@ pub const BROKER: &[(&str, &str)] = &[
          flushConsumerOffsetHistoryInterval maxTopicLength",
     ),
     ("logs go to stderr", "isolateLogEnable"),
+    (
+        "the log is flushed whenever the interval is over, whatever has come",
+        "flushCommitLogLeastPages flushCommitLogThoroughInterval flushConsumeQueueLeastPages \
+         flushConsumeQueueThoroughInterval",
+    ),
     ("TLS is not built yet", "tls.test.mode.enable"),
 ];

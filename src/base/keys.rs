@@ -141,25 +141,29 @@ impl<T> Table<T> {
 impl<T> Key<T> {
     fn apply(&self, entry: &Entry, settings: &mut T, outcome: &mut Outcome) {
         let value = entry.value.trim();
-        let told = match &self.does {
-            Does::Flag(at) => match value.to_ascii_lowercase().as_str() {
-                "true" => Some(*at(settings) = true),
-                "false" => Some(*at(settings) = false),
-                _ => None,
-            }
-            .ok_or_else(|| "accepted are true and false".to_owned()),
-            Does::Number { range: (least, most), set } => match value.parse::<u64>() {
-                Ok(number) if (*least..=*most).contains(&number) => Ok(set(settings, number)),
-                _ => Err(format!("accepted is a whole number from {least} to {most}")),
-            },
-            Does::Text { accepts, set } => set(settings, value).ok_or_else(|| format!("accepted: {accepts}")),
-            Does::Refused { unless, why } if !unless.iter().any(|fine| fine.eq_ignore_ascii_case(value)) => {
-                Err(format!("{why}; remove the line to start without"))
-            }
-            Does::Refused { .. } => Ok(()),
-        };
-        if let Err(what) = told {
+        if let Err(what) = self.does.set(value, settings) {
             outcome.problems.push(Problem { line: entry.line, key: entry.key.clone(), value: value.to_owned(), what });
+        }
+    }
+}
+
+impl<T> Does<T> {
+    /// Sets the value, or says what is accepted.
+    fn set(&self, value: &str, settings: &mut T) -> Result<(), String> {
+        match self {
+            Does::Flag(at) => {
+                let text = value.to_ascii_lowercase();
+                *at(settings) = text.parse().map_err(|_| "accepted are true and false".to_owned())?;
+                Ok(())
+            }
+            Does::Number { range: (least, most), set } => {
+                let number = value.parse::<u64>().ok().filter(|number| (*least..=*most).contains(number));
+                set(settings, number.ok_or_else(|| format!("accepted is a whole number from {least} to {most}"))?);
+                Ok(())
+            }
+            Does::Text { accepts, set } => set(settings, value).ok_or_else(|| format!("accepted: {accepts}")),
+            Does::Refused { unless, .. } if unless.iter().any(|fine| fine.eq_ignore_ascii_case(value)) => Ok(()),
+            Does::Refused { why, .. } => Err(format!("{why}; remove the line to start without")),
         }
     }
 }

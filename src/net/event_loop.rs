@@ -134,7 +134,7 @@ pub(super) fn start_runtime() -> io::Result<Runtime> {
 }
 
 impl<S: Service> EventLoop<S> {
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the loop owns")]
     pub fn new(
         index: usize,
         service: S,

@@ -135,7 +135,7 @@ pub(super) struct LogStart {
 }
 
 impl CommitLog {
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the log owns")]
     pub fn new(
         disk: Arc<dyn Disk>,
         clock: Clock,

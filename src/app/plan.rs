@@ -1,0 +1,226 @@
+//! What a command line and its files ask for, worked out and checked before anything starts: which roles, where they
+//! listen, where their data is, which address clients are told. Reports all problems at once and touches nothing.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::advertise::{self, Advertised, Candidate};
+use super::broker_conf::{self, Settings};
+use super::cli;
+use super::keys::Table;
+use super::{preflight, properties};
+use crate::{broker, namesrv, store};
+
+/// The roles of one process.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The name server, if there is one.
+    pub namesrv: Option<NamesrvPlan>,
+    /// The broker, if there is one.
+    pub broker: Option<BrokerPlan>,
+    /// What an operator should look at: unknown keys and the like.
+    pub warnings: Vec<String>,
+    /// Keys of the file that change nothing here, with the reason.
+    pub unused: Vec<String>,
+}
+
+/// A name server to be started.
+#[derive(Debug)]
+pub struct NamesrvPlan {
+    /// Its configuration.
+    pub config: namesrv::Config,
+    /// Folder of its files.
+    pub data: PathBuf,
+}
+
+/// A broker to be started.
+#[derive(Debug)]
+pub struct BrokerPlan {
+    /// The broker's configuration.
+    pub config: broker::Config,
+    /// The store's.
+    pub store: store::Config,
+    /// The address that clients are told, and why.
+    pub advertised: Advertised,
+    /// The addresses that were looked at.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Environment variable with the name servers, as for Java.
+const NAMESRV_ADDR: &str = "NAMESRV_ADDR";
+
+/// Broker name of `dev`.
+const DEV_BROKER: &str = "broker-a";
+
+/// Host name that Java falls back to when the machine has none.
+const NAMELESS_BROKER: &str = "DEFAULT_BROKER";
+
+/// `rocketmq dev`.
+pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
+    let data = absolute("--data", &args.data)?;
+    let candidates = candidates()?;
+    let mut namesrv = namesrv::Config { listen_port: args.namesrv_port, ..namesrv::Config::default() };
+    keep_namesrv_files(&mut namesrv, &data.join("namesrv"));
+    let mut settings = Settings::new(&data.join("store"));
+    settings.broker.broker_name = DEV_BROKER.to_owned();
+    settings.broker.listen_port = args.broker_port;
+    settings.broker.namesrv_addrs = vec![format!("127.0.0.1:{}", args.namesrv_port)];
+    let advertised = advertise::choose_for_development(args.advertise, &candidates);
+    Ok(Plan {
+        namesrv: Some(NamesrvPlan { config: namesrv, data: data.join("namesrv") }),
+        broker: Some(BrokerPlan::new(settings, data.join("store"), advertised, candidates)),
+        ..Plan::default()
+    })
+}
+
+/// `rocketmq namesrv`.
+pub fn namesrv(args: &cli::Namesrv) -> Result<Plan, Vec<String>> {
+    let mut plan = Plan::default();
+    let data = match &args.data {
+        Some(data) => absolute("--data", data)?,
+        None => home()?.join("namesrv"),
+    };
+    let mut config = namesrv::Config::default();
+    keep_namesrv_files(&mut config, &data);
+    plan.read(args.config.as_deref(), &namesrv::config::TABLE, &mut config)?;
+    if let Some(listen) = args.listen {
+        config.bind_ip = listen.ip.unwrap_or(config.bind_ip);
+        config.listen_port = listen.port.unwrap_or(config.listen_port);
+    }
+    plan.namesrv = Some(NamesrvPlan { config, data });
+    Ok(plan)
+}
+
+/// `rocketmq broker`.
+pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
+    let mut plan = Plan::default();
+    let mut settings = Settings::new(Path::new(""));
+    plan.read(args.config.as_deref(), &broker_conf::TABLE, &mut settings)?;
+    let root = match args.data.as_ref().or(settings.root.as_ref()) {
+        Some(root) => absolute("the store's folder", root)?,
+        None => home()?.join("store"),
+    };
+    if let Some(listen) = args.listen {
+        settings.broker.bind_ip = listen.ip.unwrap_or(settings.broker.bind_ip);
+        settings.broker.listen_port = listen.port.unwrap_or(settings.broker.listen_port);
+    }
+    settings.broker.broker_name = settings.name.take().or_else(host_name).unwrap_or_else(|| NAMELESS_BROKER.to_owned());
+    settings.broker.namesrv_addrs = name_servers(args, &mut settings)?;
+    if settings.broker.namesrv_addrs.is_empty() {
+        plan.warnings.push(format!(
+            "no name server is told of this broker, so clients will not find it: give -n, namesrvAddr or {NAMESRV_ADDR}"
+        ));
+    }
+    let candidates = candidates()?;
+    let asked = settings.advertised.map(|address| (address, "brokerIP1"));
+    let advertised = advertise::choose(asked, settings.broker.bind_ip, &candidates);
+    plan.warnings.extend(advertised.warning.clone());
+    plan.broker = Some(BrokerPlan::new(settings, root, advertised, candidates));
+    Ok(plan)
+}
+
+fn name_servers(args: &cli::Broker, settings: &mut Settings) -> Result<Vec<String>, Vec<String>> {
+    if let Some(cli::NamesrvList(given)) = &args.namesrv {
+        return Ok(given.clone());
+    }
+    if let Some(configured) = settings.name_servers.take() {
+        return Ok(configured);
+    }
+    let Ok(text) = std::env::var(NAMESRV_ADDR) else { return Ok(Vec::new()) };
+    let list: cli::NamesrvList = text.parse().map_err(|what| vec![format!("{NAMESRV_ADDR}={text}: {what}")])?;
+    Ok(list.0)
+}
+
+fn keep_namesrv_files(config: &mut namesrv::Config, data: &Path) {
+    config.kv_config_path = data.join("kvConfig.json");
+    config.config_store_path = data.join("namesrv.properties");
+}
+
+impl BrokerPlan {
+    fn new(settings: Settings, root: PathBuf, advertised: Advertised, candidates: Vec<Candidate>) -> BrokerPlan {
+        let Settings { broker: mut config, mut store, .. } = settings;
+        config.broker_ip1 = advertised.address;
+        config.store_path_root_dir.clone_from(&root);
+        store.root = root;
+        BrokerPlan { config, store, advertised, candidates }
+    }
+
+    /// Where it listens: the port that clients are told and, where there is room below it, the VIP channel's.
+    pub fn listens(&self) -> Vec<SocketAddr> {
+        const VIP_BELOW: u16 = 2;
+        let (ip, port) = (self.config.bind_ip, self.config.listen_port);
+        let vip = port.checked_sub(VIP_BELOW).filter(|vip| self.config.vip_channel && *vip > 0);
+        std::iter::once(port).chain(vip).map(|port| SocketAddr::new(ip, port)).collect()
+    }
+}
+
+impl NamesrvPlan {
+    /// Where it listens.
+    pub fn listens(&self) -> SocketAddr {
+        SocketAddr::new(self.config.bind_ip, self.config.listen_port)
+    }
+}
+
+impl Plan {
+    /// Reads a file, if one was given, into settings.
+    fn read<T>(&mut self, file: Option<&Path>, table: &Table<T>, settings: &mut T) -> Result<(), Vec<String>> {
+        let Some(file) = file else { return Ok(()) };
+        let name = file.display();
+        let bytes = fs::read(file).map_err(|error| vec![format!("{name}: {}", plain(&error))])?;
+        let entries = properties::parse(&bytes).map_err(|bad| vec![format!("{name}: {bad}")])?;
+        let outcome = table.apply(&entries, settings);
+        if !outcome.problems.is_empty() {
+            return Err(outcome.problems.iter().map(|problem| format!("{name}:{problem}")).collect());
+        }
+        self.warnings.extend(outcome.warnings.iter().map(|warning| format!("{name}:{warning}")));
+        self.unused.extend(outcome.unused);
+        Ok(())
+    }
+
+    /// Everything that can be known to fail before anything is touched.
+    pub fn preflight(&self) -> Result<(), Vec<String>> {
+        let mut checks = Vec::new();
+        if let Some(namesrv) = &self.namesrv {
+            checks.push(preflight::port("name server", namesrv.listens()));
+            checks.push(preflight::folder("name server", &namesrv.data));
+        }
+        if let Some(broker) = &self.broker {
+            checks.extend(broker.store.check().into_iter().map(Err));
+            checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
+            checks.push(preflight::folder("broker", &broker.store.root));
+            checks.push(preflight::unlocked("broker", &broker.store.root));
+        }
+        let mut problems: Vec<String> = checks.into_iter().filter_map(Result::err).collect();
+        problems.dedup();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+fn absolute(what: &str, path: &Path) -> Result<PathBuf, Vec<String>> {
+    std::path::absolute(path).map_err(|error| vec![format!("{what} {}: {}", path.display(), plain(&error))])
+}
+
+fn candidates() -> Result<Vec<Candidate>, Vec<String>> {
+    advertise::candidates().map_err(|error| vec![format!("reading this machine's addresses: {}", plain(&error))])
+}
+
+/// The folder that Java calls `user.home`.
+fn home() -> Result<PathBuf, Vec<String>> {
+    match std::env::var_os("HOME") {
+        Some(home) if !home.is_empty() => absolute("HOME", Path::new(&home)),
+        _ => Err(vec!["HOME is not set, so there is no default folder: give --data DIR".to_owned()]),
+    }
+}
+
+fn host_name() -> Option<String> {
+    let system = rustix::system::uname();
+    system.nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// An error without the number that Rust appends.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
