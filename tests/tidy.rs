@@ -86,7 +86,6 @@ const BANNED: &[Banned] = &[
     Banned { needle: "TcpListener", instead: "`net::server`", except: &["net/", "app/"] },
     Banned { needle: "TcpStream", instead: "`net` or `client`", except: &["net/", "client/", "bench/"] },
     Banned { needle: ".unwrap()", instead: "an error, or `expect` with the reason why it cannot fail", except: &[] },
-    Banned { needle: ".ok();", instead: "handling the error, or saying in a comment why it may be lost", except: &[] },
     Banned { needle: "#[allow(", instead: "`#[expect(lint, reason = \"…\")]`", except: &[] },
 ];
 
@@ -181,6 +180,28 @@ fn banned_calls_are_replaced_by_ours() {
                 if contains_token(text, banned.needle) {
                     findings.add(&file, line, &format!("`{}`: use {}", banned.needle, banned.instead));
                 }
+            }
+        }
+    }
+    findings.report();
+}
+
+#[test]
+fn no_error_is_dropped_by_turning_it_into_an_option() {
+    let mut findings = Findings::default();
+    for file in sources() {
+        let lines: Vec<_> = file.product_lines().collect();
+        for (index, (line, _)) in lines.iter().enumerate().filter(|(_, (_, text))| text.trim_end().ends_with(".ok();"))
+        {
+            // The statement begins behind the last line that ends one.
+            let ends = |(_, text): &&(usize, &str)| text.trim_end().ends_with([';', '{', '}']);
+            let begin = lines[..index].iter().rposition(|line| ends(&line)).map_or(0, |at| at + 1);
+            if lines[begin..=index].iter().all(|(_, text)| !text.contains('=') && !text.contains("return")) {
+                findings.add(
+                    &file,
+                    *line,
+                    "`.ok();` drops an error: handle it, or say in a comment why it may be lost",
+                );
             }
         }
     }
