@@ -65,6 +65,8 @@ pub struct ConsumerBeat {
     pub consume_from_where: String,
     /// Its subscriptions.
     pub subscriptions: Vec<Subscription>,
+    /// Whether it belongs to a unit.
+    pub unit_mode: bool,
 }
 
 /// A heartbeat.

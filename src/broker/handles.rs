@@ -9,6 +9,7 @@ use crate::store::Store;
 use super::clients::Clients;
 use super::config::Config;
 use super::groups::Groups;
+use super::locks::Locks;
 use super::offsets::Offsets;
 use super::registration::Registration;
 use super::topics::Topics;
@@ -29,6 +30,8 @@ pub struct Handles {
     pub offsets: Arc<Offsets>,
     /// Connected clients.
     pub clients: Arc<Clients>,
+    /// Who may consume which queue in order.
+    pub locks: Arc<Locks>,
     /// The name servers.
     pub registration: Arc<Registration>,
     /// Held pulls of each loop.

@@ -25,13 +25,22 @@
 //! admin::response(&Handles, Conn, &Command)                           answers to our own requests (relays)
 //! ```
 
+pub mod admin;
+pub mod answer;
 pub mod clients;
 pub mod config;
 pub mod data_version;
 pub mod filter;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod groups;
+pub mod handles;
+pub mod locks;
 pub mod offsets;
+pub mod open;
+pub mod registration;
 pub mod request;
+pub mod saver;
 pub mod state_file;
 pub mod topics;
 

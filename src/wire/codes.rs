@@ -191,7 +191,7 @@ requests! {
     UNLOCK_BATCH_MQ = 42, Broker, Fields(Sub), Later("orderly consumption");
     GET_ALL_CONSUMER_OFFSET = 43, Broker, Open, Served(Slow);
     GET_ALL_DELAY_OFFSET = 45, Broker, Open, Later("slaves");
-    CHECK_CLIENT_CONFIG = 46, Broker, Open, Later("admin commands");
+    CHECK_CLIENT_CONFIG = 46, Broker, Open, Served(Slow);
     GET_CLIENT_CONFIG = 47, NameServer, Open, Never("served by 5.0.0 to 5.1.3 name servers only");
     UPDATE_AND_CREATE_ACL_CONFIG = 50, Broker, Open, Later("ACL");
     DELETE_ACL_CONFIG = 51, Broker, Open, Later("ACL");

@@ -1,0 +1,101 @@
+//! Heartbeats, unregistration, who is in a group (INTEROP 06 §5).
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::broker::answer::{self, Answer, Answered, Refusal};
+use crate::broker::clients::{ConsumerBeat, Sender};
+use crate::broker::filter::TAG;
+use crate::broker::handles::Handles;
+use crate::broker::request::OwnedRequest;
+use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, retry_topic};
+use crate::net::service::{Outcome, RequestCx};
+use crate::wire::codes::response;
+use crate::wire::command::{Command, ReplyTo};
+
+/// HEART_BEAT. Answered at once unless a retry topic has to be made first.
+pub(super) fn heartbeat(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+    let beat = match super::heartbeat::parse(request.body) {
+        Ok(beat) => beat,
+        Err(found) => {
+            answer::write(cx.out, request.reply_to(), &Err(Refusal::system(found)));
+            return Outcome::Done;
+        }
+    };
+    let sender = Sender::new(&cx.conn, request.language, request.version);
+    let known = |group: &str| handles.groups.get_or_create(group).is_some();
+    let is_sub_change = handles.clients.heartbeat(sender, cx.now, &beat, known, &handles.notify_rule());
+    let missing: Vec<TopicConfig> =
+        beat.consumers.iter().filter_map(|consumer| missing_retry_topic(handles, consumer)).collect();
+    let answered = Answer::field("IS_SUPPORT_HEART_BEAT_V2", true).and("IS_SUB_CHANGE", is_sub_change);
+    if missing.is_empty() {
+        answer::write(cx.out, request.reply_to(), &Ok(answered));
+        return Outcome::Done;
+    }
+    Outcome::Slow(Box::pin(make_retry_topics(handles.clone(), missing, request.reply_to(), answered)))
+}
+
+fn missing_retry_topic(handles: &Handles, consumer: &ConsumerBeat) -> Option<TopicConfig> {
+    let group = handles.groups.get(&consumer.group)?;
+    let name = retry_topic(&consumer.group);
+    if handles.topics.get(&name).is_some() {
+        return None;
+    }
+    let topics = handles.topics.table();
+    let order = consumer.subscriptions.iter().any(|one| topics.get(&one.topic).is_some_and(|topic| topic.order));
+    let queue_nums = u32::try_from(group.retry_queue_nums).unwrap_or(0);
+    let sys_flag = if consumer.unit_mode { 2 } else { 0 };
+    Some(TopicConfig { sys_flag, order, ..TopicConfig::new(name, queue_nums, PERM_READ | PERM_WRITE) })
+}
+
+async fn make_retry_topics(
+    handles: Arc<Handles>,
+    missing: Vec<TopicConfig>,
+    reply: ReplyTo,
+    answer: Answer,
+) -> BytesMut {
+    let mut answered = Ok(answer);
+    for topic in missing {
+        let topics = handles.topics.clone();
+        let name = topic.topic_name.clone();
+        match super::blocking(move || topics.create_if_missing(topic)).await {
+            Ok(Ok(_)) => handles.registration.topic_changed(&name).await,
+            Ok(Err(error)) => answered = Err(Refusal::system(error)),
+            Err(refusal) => answered = Err(refusal),
+        }
+    }
+    let mut out = BytesMut::new();
+    answer::write(&mut out, reply, &answered);
+    out
+}
+
+/// UNREGISTER_CLIENT: always well.
+pub(super) fn unregister(handles: &Handles, cx: &RequestCx<'_>, request: &Command<'_>) -> Answered {
+    let group = |name| request.ext.get(name).filter(|group| !group.is_empty());
+    handles.clients.unregister(cx.conn.id, group("producerGroup"), group("consumerGroup"), &handles.notify_rule());
+    Ok(Answer::empty())
+}
+
+/// GET_CONSUMER_LIST_BY_GROUP: each client id once.
+pub(super) fn client_ids(handles: &Handles, request: &Command<'_>) -> Answered {
+    let group = super::text(&request.ext, "consumerGroup")?;
+    let ids = handles.clients.client_ids(group);
+    if ids.is_empty() {
+        return Err(Refusal::new(response::SYSTEM_ERROR, format!("no consumer for this group, {group}")));
+    }
+    super::json(&serde_json::json!({ "consumerIdList": ids }))
+}
+
+/// CHECK_CLIENT_CONFIG: whether a subscription's expression can be served.
+pub(super) fn check_config(request: &OwnedRequest) -> Answered {
+    let body: serde_json::Value = serde_json::from_slice(&request.body)
+        .map_err(|error| Refusal::system(format!("the body is not JSON: {error}")))?;
+    let subscription = body.get("subscriptionData").filter(|subscription| subscription.is_object());
+    let kind = subscription.and_then(|subscription| subscription.get("expressionType")).and_then(|kind| kind.as_str());
+    match kind {
+        _ if subscription.is_none() => Err(Refusal::system("subscriptionData is missing in the body")),
+        None | Some("" | TAG) => Ok(Answer::empty()),
+        Some(_) => Err(Refusal::system("The broker does not support consumer to filter message by SQL92")),
+    }
+}

@@ -1,0 +1,86 @@
+//! Topics on behalf of administrators (INTEROP 06 §1, 02 notes).
+
+use crate::broker::answer::{Answer, Answered, Refusal};
+use crate::broker::data_version::DataVersion;
+use crate::broker::handles::Handles;
+use crate::broker::request::OwnedRequest;
+use crate::broker::topics::{TopicConfig, TopicError, TopicFilterType};
+use crate::wire::codes::response;
+
+/// UPDATE_AND_CREATE_TOPIC: on disk and known to the reachable name servers when it is answered.
+pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answered {
+    let ext = &request.ext;
+    let name = super::text(ext, "topic")?.to_owned();
+    let topic = TopicConfig {
+        read_queue_nums: unsigned(&name, "readQueueNums", super::number(ext, "readQueueNums")?)?,
+        write_queue_nums: unsigned(&name, "writeQueueNums", super::number(ext, "writeQueueNums")?)?,
+        perm: unsigned(&name, "perm", super::number(ext, "perm")?)?,
+        topic_filter_type: filter_type(ext.get("topicFilterType"))?,
+        sys_flag: ext.i32("topicSysFlag").unwrap_or(0),
+        order: ext.bool("order").unwrap_or(false),
+        topic_name: name.clone(),
+        ..TopicConfig::default()
+    };
+    let attributes = ext.get("attributes").unwrap_or_default().to_owned();
+    let topics = handles.topics.clone();
+    super::blocking(move || topics.update(topic, &attributes)).await?.map_err(refuse)?;
+    handles.registration.topic_changed(&name).await;
+    Ok(Answer::empty())
+}
+
+/// DELETE_TOPIC_IN_BROKER: the entry, the queues and the groups' offsets; unknown topics are as well as gone.
+pub(super) async fn delete(handles: &Handles, request: &OwnedRequest) -> Answered {
+    let name = super::text(&request.ext, "topic")?.to_owned();
+    let (topics, offsets, store) = (handles.topics.clone(), handles.offsets.clone(), handles.store.clone());
+    super::blocking(move || {
+        topics.delete(&name).map_err(refuse)?;
+        store.delete_topic(&name).map_err(Refusal::system)?;
+        offsets.delete_topic(&name);
+        offsets.save_if_dirty().map_err(Refusal::system)
+    })
+    .await??;
+    Ok(Answer::empty())
+}
+
+/// GET_ALL_TOPIC_CONFIG.
+pub(super) fn all(handles: &Handles) -> Answered {
+    let table = handles.topics.table();
+    let topics: std::collections::BTreeMap<_, _> =
+        table.iter().map(|topic| (topic.topic_name.as_str(), &**topic)).collect();
+    super::json(&serde_json::json!({
+        "dataVersion": table.version,
+        "mappingDataVersion": DataVersion::default(),
+        "topicConfigTable": topics,
+        "topicQueueMappingDetailMap": {},
+        "topicQueueMappingInfoMap": {},
+    }))
+}
+
+fn unsigned(topic: &str, field: &'static str, found: i64) -> Result<u32, Refusal> {
+    u32::try_from(found).map_err(|_| {
+        Refusal::new(
+            response::INVALID_PARAMETER,
+            format!("the topic {topic} cannot be created with {field} = {found}: it has to be 0 or more"),
+        )
+    })
+}
+
+fn filter_type(text: Option<&str>) -> Result<TopicFilterType, Refusal> {
+    match text {
+        None | Some("SINGLE_TAG") => Ok(TopicFilterType::SingleTag),
+        Some("MULTI_TAG") => Ok(TopicFilterType::MultiTag),
+        Some(found) => Err(Refusal::system(format!(
+            "topicFilterType = [{found}] value invalid: SINGLE_TAG and MULTI_TAG are possible"
+        ))),
+    }
+}
+
+/// Java's code for each reason.
+pub(super) fn refuse(error: TopicError) -> Refusal {
+    let code = match &error {
+        TopicError::Name(_) | TopicError::System(_) | TopicError::Value { .. } => response::INVALID_PARAMETER,
+        TopicError::NotExist(_) => response::TOPIC_NOT_EXIST,
+        TopicError::File { .. } => response::SYSTEM_ERROR,
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,310 @@
+//! Keeps this broker's entry at every name server: REGISTER_BROKER at the start, on a timer and when topics change,
+//! UNREGISTER_BROKER at the stop (INTEROP 05 §1–2). Works towards name servers of 4.9 and 5.x, Java's and ours: always
+//! the full table, because a 4.9 name server never completes one that began with a part of it.
+//!
+//! One task per name server; a dead one delays nobody. Changes that arrive while a round is under way go with the next.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::base::shutdown::Shutdown;
+use crate::client::{Client, ClientError, Response};
+use crate::wire::codes::request;
+use crate::wire::command::Value;
+
+use super::data_version::DataVersion;
+use super::topics::{PERM_READ, PERM_WRITE, TopicConfig, TopicTable, Topics};
+
+/// How long one registration may take (`registerBrokerTimeoutMills` of 4.9; 5.x waits 24 s).
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long one unregistration may take, as in Java.
+const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long whoever changed a topic waits for the name servers: less than the three seconds of a client's request.
+const CHANGE_WAIT: Duration = Duration::from_secs(2);
+/// The first pause after a failed registration; it doubles up to the period.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Java's bounds of `registerNameServerPeriod`, milliseconds.
+const PERIOD_MS: std::ops::RangeInclusive<u64> = 10_000..=60_000;
+
+/// What a name server is told of this broker besides its topics.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `brokerName`.
+    pub broker_name: String,
+    /// `brokerClusterName`.
+    pub cluster_name: String,
+    /// `brokerId`.
+    pub broker_id: u64,
+    /// Where clients find it.
+    pub broker_addr: SocketAddr,
+    /// Where slaves find it.
+    pub ha_server_addr: SocketAddr,
+    /// `brokerPermission`, masked onto each topic's permission.
+    pub broker_permission: u32,
+    /// `registerNameServerPeriod`, milliseconds.
+    pub period_ms: u64,
+    /// `forceRegister`.
+    pub force: bool,
+}
+
+/// What is known of one name server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    /// The newest change that it has.
+    registered: u64,
+    /// Whether the last call failed.
+    unreachable: bool,
+}
+
+#[derive(Debug)]
+struct NameServer {
+    addr: String,
+    standing: watch::Sender<Standing>,
+}
+
+/// The handle: tell it what changed. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    client: Client,
+    /// Number of changes so far.
+    changes: Arc<watch::Sender<u64>>,
+    servers: Arc<[NameServer]>,
+}
+
+impl Registration {
+    /// For these name servers; nothing is sent before `start`.
+    pub fn new(namesrv_addrs: &[String]) -> Self {
+        let servers = namesrv_addrs
+            .iter()
+            .map(|addr| NameServer { addr: addr.clone(), standing: watch::Sender::new(Standing::default()) })
+            .collect();
+        Registration { client: Client::new(), changes: Arc::new(watch::Sender::new(1)), servers }
+    }
+
+    /// Says that a topic changed; done when every reachable name server knows, or after two seconds.
+    pub async fn topic_changed(&self, topic: &str) {
+        let change = self.change();
+        let all_know = async {
+            for server in self.servers.iter() {
+                let mut standing = server.standing.subscribe();
+                let knows = |standing: &Standing| standing.registered >= change || standing.unreachable;
+                if standing.wait_for(knows).await.is_err() {
+                    return;
+                }
+            }
+        };
+        if timeout(CHANGE_WAIT, all_know).await.is_err() {
+            tracing::warn!(
+                "not every name server confirmed topic {topic} within {CHANGE_WAIT:?}; it will be told again"
+            );
+        }
+    }
+
+    /// Says that something changed and waits for nobody.
+    pub fn changed(&self) {
+        self.change();
+    }
+
+    /// Starts one task per name server on the runtime `handle`; they end when `shutdown` says so.
+    pub fn start(
+        &self,
+        identity: Identity,
+        topics: Arc<Topics>,
+        handle: &tokio::runtime::Handle,
+        shutdown: &Shutdown,
+    ) -> Vec<JoinHandle<()>> {
+        let identity = Arc::new(identity);
+        (0..self.servers.len())
+            .map(|index| {
+                let this = self.clone();
+                let (identity, topics, shutdown) = (identity.clone(), topics.clone(), shutdown.clone());
+                handle.spawn(async move { this.keep_registered(index, &identity, &topics, shutdown).await })
+            })
+            .collect()
+    }
+
+    /// Tells every name server that this broker goes. To be called when the tasks have ended.
+    pub async fn unregister(&self, identity: &Identity) {
+        let calls: Vec<_> = self
+            .servers
+            .iter()
+            .map(|server| {
+                let (client, addr, identity) = (self.client.clone(), server.addr.clone(), identity.clone());
+                tokio::spawn(async move {
+                    let ext = [
+                        ("brokerName", Value::Str(&identity.broker_name)),
+                        ("brokerAddr", Value::Str(&identity.broker_addr.to_string())),
+                        ("clusterName", Value::Str(&identity.cluster_name)),
+                        ("brokerId", Value::I64(identity.broker_id as i64)),
+                    ];
+                    client.call(&addr, request::UNREGISTER_BROKER, &ext, &[], UNREGISTER_TIMEOUT).await
+                })
+            })
+            .collect();
+        for call in calls {
+            match call.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::info!("not unregistered, the entry will expire by itself: {error}"),
+                Err(error) => tracing::warn!("unregistering failed: {error}"),
+            }
+        }
+        self.client.close();
+    }
+
+    fn change(&self) -> u64 {
+        let mut change = 0;
+        self.changes.send_modify(|count| {
+            *count += 1;
+            change = *count;
+        });
+        change
+    }
+
+    async fn keep_registered(&self, index: usize, identity: &Identity, topics: &Arc<Topics>, mut shutdown: Shutdown) {
+        let Some(server) = self.servers.get(index) else { return };
+        let period = Duration::from_millis(identity.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end()));
+        let mut changes = self.changes.subscribe();
+        let mut pause = RETRY_INTERVAL;
+        while !shutdown.is_stopping() {
+            let change = *changes.borrow_and_update();
+            let before = *server.standing.borrow();
+            let round = async { self.round(&server.addr, identity, topics, change > before.registered).await };
+            let result = tokio::select! {
+                result = round => result,
+                () = shutdown.stopped() => return,
+            };
+            match result {
+                Ok(()) => {
+                    if before.unreachable {
+                        tracing::info!("registered at name server {} again", server.addr);
+                    }
+                    server.standing.send_replace(Standing { registered: change, unreachable: false });
+                    pause = period;
+                }
+                Err(error) => {
+                    if !before.unreachable {
+                        tracing::warn!("not registered, clients cannot find this broker there: {error}");
+                    }
+                    server.standing.send_replace(Standing { unreachable: true, ..before });
+                    pause = if before.unreachable { (pause * 2).min(period) } else { RETRY_INTERVAL };
+                }
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.stopped() => return,
+            }
+        }
+    }
+
+    /// One round at one name server: with `forceRegister=false` and nothing new it is asked first.
+    async fn round(
+        &self,
+        addr: &str,
+        identity: &Identity,
+        topics: &Arc<Topics>,
+        is_new: bool,
+    ) -> Result<(), ClientError> {
+        let table = topics.table();
+        if !is_new && !identity.force && self.is_up_to_date(addr, identity, table.version).await {
+            return Ok(());
+        }
+        let answer = self.register(addr, identity, &table).await?;
+        self.take_order_topics(topics, &answer).await;
+        Ok(())
+    }
+
+    /// QUERY_DATA_VERSION; any failure counts as "no".
+    async fn is_up_to_date(&self, addr: &str, identity: &Identity, version: DataVersion) -> bool {
+        let broker_addr = identity.broker_addr.to_string();
+        let ext = [
+            ("brokerName", Value::Str(&identity.broker_name)),
+            ("brokerAddr", Value::Str(&broker_addr)),
+            ("clusterName", Value::Str(&identity.cluster_name)),
+            ("brokerId", Value::I64(identity.broker_id as i64)),
+        ];
+        let body = json!(version).to_string();
+        let answer = self.client.call(addr, request::QUERY_DATA_VERSION, &ext, body.as_bytes(), REGISTER_TIMEOUT).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!("registering without asking: {error}");
+                return false;
+            }
+        };
+        let held = serde_json::from_slice::<DataVersion>(&answer.body).ok();
+        answer.get("changed") == Some("false") && held.is_none_or(|held| held == version)
+    }
+
+    async fn register(&self, addr: &str, identity: &Identity, table: &TopicTable) -> Result<Response, ClientError> {
+        let body = register_body(identity, table);
+        let (broker_addr, ha_addr) = (identity.broker_addr.to_string(), identity.ha_server_addr.to_string());
+        let ext = [
+            ("brokerName", Value::Str(&identity.broker_name)),
+            ("brokerAddr", Value::Str(&broker_addr)),
+            ("clusterName", Value::Str(&identity.cluster_name)),
+            ("haServerAddr", Value::Str(&ha_addr)),
+            ("brokerId", Value::I64(identity.broker_id as i64)),
+            ("enableActingMaster", Value::Bool(false)),
+            ("compressed", Value::Bool(false)),
+            // 0 means unchecked; TCP has its own checksum, and both ends of 4.9 and 5.x accept it.
+            ("bodyCrc32", Value::I64(0)),
+        ];
+        self.client.call(addr, request::REGISTER_BROKER, &ext, body.as_bytes(), REGISTER_TIMEOUT).await
+    }
+
+    /// The name server's order configuration comes with the answer (INTEROP 05 §5).
+    async fn take_order_topics(&self, topics: &Arc<Topics>, answer: &Response) {
+        #[derive(serde::Deserialize)]
+        struct KvTable {
+            #[serde(default)]
+            table: BTreeMap<String, serde_json::Value>,
+        }
+        if answer.body.is_empty() {
+            return;
+        }
+        let ordered = match serde_json::from_slice::<KvTable>(&answer.body) {
+            Ok(body) => body.table,
+            Err(error) => return tracing::warn!("a name server's order configuration cannot be read: {error}"),
+        };
+        let topics = topics.clone();
+        let set = move || topics.set_ordered(&ordered.keys().map(String::as_str).collect::<Vec<_>>());
+        match tokio::task::spawn_blocking(set).await {
+            Ok(Ok(true)) => self.changed(),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(error) => tracing::error!("taking over the order configuration failed: {error}"),
+        }
+    }
+}
+
+/// RegisterBrokerBody, uncompressed (INTEROP 04 §6): every topic, its permission cut to the broker's.
+fn register_body(identity: &Identity, table: &TopicTable) -> String {
+    let mask = identity.broker_permission;
+    let is_limited = mask & (PERM_READ | PERM_WRITE) != PERM_READ | PERM_WRITE;
+    let topics: BTreeMap<&str, TopicConfig> = table
+        .iter()
+        .map(|topic| {
+            let perm = if is_limited { topic.perm & mask } else { topic.perm };
+            (topic.topic_name.as_str(), TopicConfig { perm, ..TopicConfig::clone(topic) })
+        })
+        .collect();
+    json!({
+        "filterServerList": [],
+        "topicConfigSerializeWrapper": {
+            "dataVersion": table.version,
+            "mappingDataVersion": DataVersion::default(),
+            "topicConfigTable": topics,
+            "topicQueueMappingDetailMap": {},
+            "topicQueueMappingInfoMap": {},
+        },
+    })
+    .to_string()
+}
