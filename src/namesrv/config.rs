@@ -1,8 +1,8 @@
 //! What a name server can be told: Java's `NamesrvConfig` keys, one table for the file, for code 318 (change while
 //! running) and for code 319 (show). Defaults are those of 5.3.3.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use crate::base::keys::Does::{Flag, Number, Refused, Text};
 use crate::base::keys::{Key, Outcome, Table, key};
@@ -16,10 +16,8 @@ pub const LISTEN_PORT: u16 = 9876;
 /// Configuration of one name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `bindAddress`: local address of the listener.
-    pub bind_ip: IpAddr,
-    /// `listenPort`; 0 takes any free port.
-    pub listen_port: u16,
+    /// `bindAddress` and `listenPort`: where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
     /// Number of event loops.
     pub loops: usize,
     /// `kvConfigPath`: the key-value file.
@@ -62,8 +60,11 @@ const SECOND: u64 = 1_000;
 pub const TABLE: Table<Config> = Table { rows: &[OWN, NOT_BUILT], unused: UNUSED };
 
 const OWN: &[Key<Config>] = &[
-    key("bindAddress", Text { accepts: "an IP address", set: |s, text| text.parse().ok().map(|ip| s.bind_ip = ip) }),
-    key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen_port = port as u16 }),
+    key(
+        "bindAddress",
+        Text { accepts: "an IP address", set: |s, text| text.parse().ok().map(|ip| s.listen.set_ip(ip)) },
+    ),
+    key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen.set_port(port as u16) }),
     key("kvConfigPath", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.kv_config_path = path) }),
     key(
         "configStorePath",
@@ -120,11 +121,10 @@ const UNUSED: &[(&str, &str)] = &[
 impl Default for Config {
     fn default() -> Self {
         Config {
-            bind_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            listen_port: LISTEN_PORT,
+            listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), LISTEN_PORT),
             loops: 1,
-            kv_config_path: PathBuf::from("namesrv/kvConfig.json"),
-            config_store_path: PathBuf::from("namesrv/namesrv.properties"),
+            kv_config_path: PathBuf::from("kvConfig.json"),
+            config_store_path: PathBuf::from("namesrv.properties"),
             rocketmq_home: PathBuf::new(),
             config_black_list: ALWAYS_BLACK[..3].iter().map(|key| (*key).to_owned()).collect(),
             order_message_enable: false,
@@ -155,6 +155,12 @@ pub enum UpdateError {
 }
 
 impl Config {
+    /// Defaults with the files in `folder`, which has to be absolute (Java's is `~/namesrv`).
+    pub fn in_folder(folder: &Path) -> Self {
+        let (kv_config_path, config_store_path) = (folder.join("kvConfig.json"), folder.join("namesrv.properties"));
+        Config { kv_config_path, config_store_path, ..Config::default() }
+    }
+
     /// The switches that the route table depends on.
     pub fn rules(&self) -> Rules {
         Rules {
@@ -193,15 +199,14 @@ impl Config {
     }
 
     fn only_at_start(&self, entry: &Entry, changed: &Config) -> bool {
-        let moved = (self.bind_ip, self.listen_port) != (changed.bind_ip, changed.listen_port);
-        moved && ONLY_AT_START.contains(&entry.key.as_str())
+        self.listen != changed.listen && ONLY_AT_START.contains(&entry.key.as_str())
     }
 
     /// The keys that mean something here, those that are refused with the value that asks for nothing, in the order
     /// of names.
     fn shown(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("bindAddress", self.bind_ip.to_string()),
+            ("bindAddress", self.listen.ip().to_string()),
             ("clusterTest", false.to_string()),
             ("configBlackList", self.config_black_list.join(";")),
             ("configStorePath", self.config_store_path.display().to_string()),
@@ -210,7 +215,7 @@ impl Config {
             ("enableControllerInNamesrv", false.to_string()),
             ("enableTopicList", self.enable_topic_list.to_string()),
             ("kvConfigPath", self.kv_config_path.display().to_string()),
-            ("listenPort", self.listen_port.to_string()),
+            ("listenPort", self.listen.port().to_string()),
             ("needWaitForService", self.need_wait_for_service.to_string()),
             ("notifyMinBrokerIdChanged", false.to_string()),
             ("orderMessageEnable", self.order_message_enable.to_string()),

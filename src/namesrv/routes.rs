@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::base::clock::Millis;
 use crate::net::service::ConnId;
+use crate::wire::body::{DataVersion, TopicQueueMappingInfo};
 
 /// Id of a broker name's master.
 pub const MASTER_ID: i64 = 0;
@@ -49,17 +50,6 @@ const FLAG_UNIT: i32 = 1;
 /// Bit of `topic_sys_flag`: the topic is subscribed by a unit.
 const FLAG_UNIT_SUB: i32 = 2;
 
-/// A broker's version of its topic table; only equality means anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DataVersion {
-    /// Epoch of the master in controller mode, 0 otherwise and from 4.x.
-    pub state_version: i64,
-    /// Milliseconds since the epoch.
-    pub timestamp: i64,
-    /// Changes since the start.
-    pub counter: i64,
-}
-
 /// What one broker name has of one topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queues {
@@ -71,25 +61,6 @@ pub struct Queues {
     pub perm: i32,
     /// Bit 0 unit, bit 1 subscribed by a unit.
     pub topic_sys_flag: i32,
-}
-
-/// A static topic's mapping on one broker; carried through as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mapping {
-    /// Broker name.
-    pub bname: String,
-    /// Logical queue -> queue of the broker.
-    pub curr_id_map: BTreeMap<i32, i32>,
-    /// Java's field.
-    pub dirty: bool,
-    /// Epoch of the mapping.
-    pub epoch: i64,
-    /// Scope of the mapping, `__global__` mostly.
-    pub scope: String,
-    /// Topic.
-    pub topic: String,
-    /// Logical queues of the topic.
-    pub total_queues: i32,
 }
 
 /// A registration (code 103), decoded.
@@ -116,7 +87,7 @@ pub struct Registration<'a> {
     /// Topics, the whole table or a part.
     pub topics: Vec<(&'a str, Queues)>,
     /// Static topics.
-    pub mappings: Vec<Mapping>,
+    pub mappings: Vec<TopicQueueMappingInfo>,
     /// Filter servers; absent (old brokers) leaves them as they are.
     pub filter_servers: Option<Vec<String>>,
 }
@@ -192,6 +163,17 @@ pub enum Action {
         /// Its address.
         addr: String,
     },
+    /// An id went to another address while the first holder was alive: a restart, or two brokers with one name.
+    Moved {
+        /// Broker name.
+        broker: String,
+        /// Broker id.
+        id: i64,
+        /// The address that held it.
+        from: String,
+        /// The address that holds it now.
+        to: String,
+    },
     /// A broker is gone.
     Gone {
         /// Broker name; empty when the table knew its address only.
@@ -263,7 +245,7 @@ pub struct Route {
     /// Broker address -> filter servers.
     pub filter_servers: BTreeMap<String, Vec<String>>,
     /// Broker name -> mapping, for static topics.
-    pub mappings: Option<BTreeMap<String, Mapping>>,
+    pub mappings: Option<BTreeMap<String, TopicQueueMappingInfo>>,
 }
 
 /// Why there is no route, for the person who reads the remark.
@@ -311,7 +293,7 @@ type Member = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     topics: HashMap<String, BTreeMap<String, Queues>>,
-    mappings: HashMap<String, BTreeMap<String, Mapping>>,
+    mappings: HashMap<String, BTreeMap<String, TopicQueueMappingInfo>>,
     brokers: BTreeMap<String, Broker>,
     clusters: BTreeMap<String, BTreeSet<String>>,
     live: HashMap<Member, Live>,
@@ -366,7 +348,8 @@ impl Routes {
             self.generation += 1;
             return Err(Refusal::WholeTableFirst { broker: new.broker.to_owned(), id: new.id });
         }
-        let appeared = broker.addrs.insert(new.id, new.addr.to_owned()).is_none();
+        let holder = broker.addrs.insert(new.id, new.addr.to_owned());
+        let appeared = holder.is_none();
         first |= appeared;
         let lowest = broker.addrs.first_key_value().map_or(new.id, |(id, _)| *id);
         let acting_master = broker.acting_master;
@@ -374,9 +357,13 @@ impl Routes {
         if before.as_ref() != Some(&*broker) {
             self.generation += 1;
         }
-        if appeared {
-            let (broker, addr) = (new.broker.to_owned(), new.addr.to_owned());
-            actions.push(Action::Appeared { broker, id: new.id, addr });
+        let (name, addr) = (new.broker.to_owned(), new.addr.to_owned());
+        match holder {
+            None => actions.push(Action::Appeared { broker: name, id: new.id, addr }),
+            Some(from) if from != addr && self.live.contains_key(&(new.cluster.to_owned(), from.clone())) => {
+                actions.push(Action::Moved { broker: name, id: new.id, from, to: addr });
+            }
+            Some(_) => {}
         }
 
         let stands_in = new.acting_master.is_some() && new.id != MASTER_ID && new.id == lowest;

@@ -200,9 +200,9 @@ requests! {
     GET_BROKER_CLUSTER_ACL_CONFIG = 54, Broker, Open, Later("ACL");
     GET_TIMER_CHECK_POINT = 60, Broker, Open, Later("slaves");
     GET_TIMER_METRICS = 61, Broker, Open, Later("slaves");
-    PUT_KV_CONFIG = 100, NameServer, Cluster(Update), Served(Fast);
+    PUT_KV_CONFIG = 100, NameServer, Cluster(Update), Served(Slow);
     GET_KV_CONFIG = 101, NameServer, Cluster(Get), Served(Fast);
-    DELETE_KV_CONFIG = 102, NameServer, Cluster(Update), Served(Fast);
+    DELETE_KV_CONFIG = 102, NameServer, Cluster(Update), Served(Slow);
     REGISTER_BROKER = 103, NameServer, Cluster(Update), Served(Fast);
     UNREGISTER_BROKER = 104, NameServer, Cluster(Update), Served(Fast);
     GET_ROUTEINFO_BY_TOPIC = 105, NameServer, Cluster(Get), Served(Fast);
@@ -250,8 +250,8 @@ requests! {
     VIEW_BROKER_STATS_DATA = 315, Broker, Cluster(Get), Later("admin commands");
     CLEAN_UNUSED_TOPIC = 316, Broker, Open, Later("admin commands");
     GET_BROKER_CONSUME_STATS = 317, Broker, Cluster(Get), Later("admin commands");
-    UPDATE_NAMESRV_CONFIG = 318, NameServer, Open, Later("name server settings");
-    GET_NAMESRV_CONFIG = 319, NameServer, Open, Later("name server settings");
+    UPDATE_NAMESRV_CONFIG = 318, NameServer, Open, Served(Fast);
+    GET_NAMESRV_CONFIG = 319, NameServer, Open, Served(Fast);
     SEND_BATCH_MESSAGE = 320, Broker, Open, Served(Fast);
     QUERY_CONSUME_QUEUE = 321, Broker, Fields(Get), Later("admin commands");
     QUERY_DATA_VERSION = 322, NameServer, Cluster(Get), Served(Fast);

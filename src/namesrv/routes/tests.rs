@@ -178,7 +178,11 @@ fn topics_that_a_registration_does_not_name_stay_unless_the_rule_deletes_them() 
             t.put(&member(0, &["T", "U"]));
             let mut part = member(0, &["U"]);
             if static_topics {
-                part.mappings = vec![Mapping { bname: "b".into(), topic: "S".into(), ..Mapping::default() }];
+                part.mappings = vec![TopicQueueMappingInfo {
+                    bname: "b".into(),
+                    topic: "S".into(),
+                    ..TopicQueueMappingInfo::default()
+                }];
             }
             t.put(&part);
             assert_eq!(t.queues("T", "b").is_some(), !delete_absent_topics || static_topics);

@@ -30,6 +30,11 @@ pub struct RegisterBrokerBody {
 }
 
 impl RegisterBrokerBody {
+    /// The header's `bodyCrc32` of a body in either form: 31 bits of its CRC-32, as Java writes and checks it.
+    pub fn crc32(body: &[u8]) -> u32 {
+        crc32fast::hash(body) & 0x7fff_ffff
+    }
+
     /// Reads a registration in either form. The first byte tells them apart, not the header's `compressed`, which 5.x
     /// brokers send wrong. `version` is the sender's MQVersion ordinal.
     pub fn decode(body: &[u8], version: i32) -> Result<RegisterBrokerBody, BodyError> {

@@ -1,0 +1,301 @@
+//! The running name server: its state, and one `Service` per event loop. Opens (`kvConfig.json`), binds, runs, stops.
+//! What it answers is in `handlers`, its rules are in `routes`.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::BytesMut;
+use parking_lot::{Mutex, RwLock};
+
+use super::config::{Config, UpdateError};
+use super::error::Error;
+use super::handlers::{self, Answer, Call};
+use super::kv::Kv;
+use super::routes::{Action, Gone, Registration, Routes};
+use crate::base::clock::{Clock, Millis};
+use crate::base::disk::Disk;
+use crate::net::control::Control;
+use crate::net::limits::Limits;
+use crate::net::mailbox::Mailboxes;
+use crate::net::server::{LoopContext, Running, Server};
+use crate::net::service::{Conn, Outbox, Outcome, RequestCx, Service};
+use crate::wire::codes::{request, response};
+use crate::wire::command::{Command, write_response};
+
+/// Most answers that one loop keeps; when there are more topics than that, all are forgotten and asked for again.
+pub const ROUTES_KEPT_MAX: usize = 20_000;
+/// Most bytes of answers that one loop keeps.
+pub const ROUTES_KEPT_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Most pairs of addresses that were already warned of.
+const SUSPECTS_MAX: usize = 1_000;
+
+/// A name server that does not listen yet.
+#[derive(Debug)]
+pub struct NameServer {
+    shared: Arc<Shared>,
+}
+
+/// A name server that listens and answers nobody yet.
+#[derive(Debug)]
+pub struct Bound {
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+impl NameServer {
+    /// Reads the key-value file; nothing listens.
+    pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<NameServer, Error> {
+        let kv = Kv::open(disk, config.kv_config_path.clone())?;
+        let shared = Shared {
+            routes: Mutex::default(),
+            generation: AtomicU64::new(0),
+            kv,
+            config: RwLock::new(Arc::new(config)),
+            config_generation: AtomicU64::new(0),
+            suspects: Mutex::default(),
+        };
+        Ok(NameServer { shared: Arc::new(shared) })
+    }
+
+    /// Listens.
+    pub fn bind(self) -> Result<Bound, Error> {
+        let server = Server::bind(&[self.shared.config().listen], Limits::default())?;
+        Ok(Bound { shared: self.shared, server })
+    }
+}
+
+impl Bound {
+    /// Where it really listens.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.server.addrs()
+    }
+
+    /// Starts the loops. `Running::shutdown` stops it.
+    pub fn run(self, clock: Clock, control: Control) -> Result<Running<Infallible>, Error> {
+        let shared = self.shared;
+        let started = clock.now();
+        let loops = shared.config().loops;
+        Ok(self.server.run(loops, clock, control, move |cx| Loop::new(shared.clone(), cx, started))?)
+    }
+}
+
+/// What all loops share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub routes: Mutex<Routes>,
+    /// `Routes::generation`, to be read without the lock.
+    generation: AtomicU64,
+    pub kv: Kv,
+    config: RwLock<Arc<Config>>,
+    config_generation: AtomicU64,
+    suspects: Mutex<HashSet<(String, IpAddr)>>,
+}
+
+/// What a kept answer depends on.
+type Epoch = [u64; 3];
+
+impl Shared {
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().clone()
+    }
+
+    /// An event of the route table.
+    pub fn change<T>(&self, event: impl FnOnce(&mut Routes) -> T) -> T {
+        let mut routes = self.routes.lock();
+        let result = event(&mut routes);
+        self.generation.store(routes.generation(), Ordering::Release);
+        result
+    }
+
+    /// Code 318.
+    pub fn update_config(&self, text: &[u8], asked_by: SocketAddr) -> Result<(), UpdateError> {
+        let mut config = self.config.write();
+        let (updated, outcome) = config.updated(text)?;
+        for told in outcome.warnings.iter().chain(&outcome.unused) {
+            tracing::warn!("update of the settings by {asked_by}: {told}");
+        }
+        tracing::info!("settings changed by {asked_by} until the restart: {}", String::from_utf8_lossy(text).trim());
+        *config = Arc::new(updated);
+        self.config_generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Tells the log what happened to the brokers. Closing connections is left to the loops.
+    pub fn tell(&self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Appeared { broker, id, addr } => tracing::info!("broker {broker} id {id} at {addr} registered"),
+                Action::Gone { broker, addr, why: Gone::Unregistered } => {
+                    tracing::info!("broker {broker} at {addr} unregistered");
+                }
+                Action::Gone { broker, addr, why: Gone::ConnectionLost } => {
+                    tracing::info!("broker {broker} at {addr} removed: the connection of its registration closed");
+                }
+                Action::Gone { broker, addr, why: Gone::Silent(silent_ms) } => {
+                    tracing::warn!("broker {broker} at {addr} removed: it was silent for {silent_ms} ms");
+                }
+                Action::Moved { broker, id, from, to } => tracing::warn!(
+                    "broker {broker} id {id} is now at {to}; it was at {from}, which is still alive: if both run, \
+                     give one another brokerName or brokerId"
+                ),
+                Action::Superseded { broker, id, addr, holder } => tracing::warn!(
+                    "registration of broker {broker} id {id} at {addr} ignored: {holder} holds that id with a newer state"
+                ),
+                Action::Close(_) | Action::LowestIdChanged { .. } => {}
+            }
+        }
+    }
+
+    /// The most frequent first-day problem: a broker advertises an address that clients cannot reach. Warns once per
+    /// broker and source.
+    pub fn compare_address(&self, new: &Registration<'_>, source: IpAddr) {
+        let Some(doubt) = doubtful_address(new.addr, source) else { return };
+        let mut suspects = self.suspects.lock();
+        if suspects.len() < SUSPECTS_MAX && suspects.insert((new.addr.to_owned(), source)) {
+            tracing::warn!("broker {} advertises {} but registers from {source}: {doubt}", new.broker, new.addr);
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        [self.generation.load(Ordering::Acquire), self.kv.generation(), self.config_generation.load(Ordering::Acquire)]
+    }
+}
+
+/// What is doubtful about an advertised `IP:PORT` that was registered from `source`. A broker on this machine comes
+/// from the loopback address whatever it advertises.
+fn doubtful_address(advertised: &str, source: IpAddr) -> Option<&'static str> {
+    let ip = advertised.parse::<SocketAddr>().ok()?.ip();
+    let source = source.to_canonical();
+    if ip == source || source.is_loopback() {
+        None
+    } else if ip.is_loopback() {
+        Some("only clients on the broker's own machine reach that address; set brokerIP1 to the machine's address")
+    } else {
+        Some("if clients cannot connect, set brokerIP1 to an address that they reach")
+    }
+}
+
+/// One event loop's share.
+struct Loop {
+    shared: Arc<Shared>,
+    index: usize,
+    mailboxes: Mailboxes<Infallible>,
+    started: Millis,
+    next_scan: Millis,
+    kept: Kept,
+}
+
+impl Loop {
+    fn new(shared: Arc<Shared>, cx: LoopContext<Infallible>, started: Millis) -> Self {
+        Loop { shared, index: cx.loop_index, mailboxes: cx.mailboxes, started, next_scan: 0, kept: Kept::default() }
+    }
+
+    /// Clients ask for the same routes over and over: the frame's body is kept as long as it stands.
+    fn route(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) {
+        let config = self.shared.config();
+        if config.need_wait_for_service && cx.now < self.started + config.wait_seconds_for_service * 1_000 {
+            let remark = Some("name server not ready");
+            return write_response(cx.out, request.reply_to(), response::SYSTEM_ERROR, remark, &[], &[]);
+        }
+        let topic = request.ext.get("topic").filter(|_| handlers::zone_of(request).is_none());
+        let Some(topic) = topic else { return self.answer(cx, request) };
+        let standard = handlers::wants_standard_json(request);
+        let shared = &self.shared;
+        let kept = self.kept.get(shared.epoch(), topic, standard, || handlers::route_answer(shared, topic, standard));
+        kept.write(cx.out, request.reply_to());
+    }
+
+    fn answer(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) {
+        let call = Call { conn: cx.conn, now: cx.now, request };
+        handlers::answer(&self.shared, &call).write(cx.out, request.reply_to());
+    }
+
+    fn act(&self, actions: &[Action]) {
+        self.shared.tell(actions);
+        for action in actions {
+            if let Action::Close(conn) = action {
+                self.mailboxes.close(*conn);
+            }
+        }
+    }
+}
+
+impl Service for Loop {
+    type Mail = Infallible;
+
+    fn request(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+        if request.code == request::GET_ROUTEINFO_BY_TOPIC {
+            self.route(cx, request);
+            return Outcome::Done;
+        }
+        match handlers::slow(request) {
+            None => self.answer(cx, request),
+            Some(Err(refused)) => refused.write(cx.out, request.reply_to()),
+            Some(Ok(change)) => {
+                let (shared, to) = (self.shared.clone(), request.reply_to());
+                return Outcome::Slow(Box::pin(async move {
+                    let mut out = BytesMut::new();
+                    handlers::change_kv(&shared, &change).write(&mut out, to);
+                    out
+                }));
+            }
+        }
+        Outcome::Done
+    }
+
+    fn mail(&mut self, mail: Infallible, _: &mut dyn Outbox) {
+        match mail {}
+    }
+
+    fn closed(&mut self, conn: Conn) {
+        let rules = self.shared.config().rules();
+        let mut actions = Vec::new();
+        self.shared.change(|routes| routes.connection_lost(conn.id, rules, &mut actions));
+        self.act(&actions);
+    }
+
+    fn timer(&mut self, now: Millis, _: &mut dyn Outbox) {
+        // A clock that was set back must not stop the scan for as long.
+        let interval_ms = self.shared.config().scan_not_active_broker_interval_ms;
+        self.next_scan = self.next_scan.min(now + interval_ms);
+        if self.index != 0 || now < self.next_scan {
+            return;
+        }
+        self.next_scan = now + interval_ms;
+        let rules = self.shared.config().rules();
+        let mut actions = Vec::new();
+        self.shared.change(|routes| routes.expire(now, rules, &mut actions));
+        self.act(&actions);
+    }
+}
+
+/// Answers to route requests that still stand.
+#[derive(Default)]
+struct Kept {
+    epoch: Epoch,
+    len: usize,
+    /// Unquoted and standard JSON, by topic.
+    answers: [HashMap<String, Answer>; 2],
+}
+
+impl Kept {
+    fn get(&mut self, epoch: Epoch, topic: &str, standard: bool, ask: impl FnOnce() -> Answer) -> &Answer {
+        let full = self.answers[0].len() + self.answers[1].len() >= ROUTES_KEPT_MAX || self.len > ROUTES_KEPT_LEN_MAX;
+        if self.epoch != epoch || full {
+            *self = Kept { epoch, ..Kept::default() };
+        }
+        let answers = &mut self.answers[usize::from(standard)];
+        if !answers.contains_key(topic) {
+            let answer = ask();
+            self.len += topic.len() + answer.len();
+            answers.insert(topic.to_owned(), answer);
+        }
+        &answers[topic]
+    }
+}
+
+#[cfg(test)]
+mod tests;
