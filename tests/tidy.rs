@@ -335,14 +335,31 @@ impl Findings {
 
 fn sources() -> Vec<Source> {
     let base = root().join("src");
-    rust_files("src")
+    let mut sources: Vec<Source> = rust_files("src")
         .into_iter()
         .map(|path| {
             let name = path.strip_prefix(&base).expect("it was found there").to_string_lossy().into_owned();
             let code = blank(&read(&path));
             let module = name.split(['/', '.']).next().unwrap_or_default().to_owned();
-            Source { tests: test_lines(&name, &code), path: name, module, code }
+            Source { tests: test_lines(&code), path: name, module, code }
         })
+        .collect();
+    let for_tests: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        if for_tests.iter().any(|place| source.is_at(place)) {
+            source.tests = (1..=source.code.lines().count()).collect();
+        }
+    }
+    sources
+}
+
+/// Where the modules live that a file declares as `#[cfg(test)] mod name;`, as directories, which stand for files too.
+fn test_modules(source: &Source) -> Vec<String> {
+    let stem = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let names = source.code.lines().enumerate().filter(|(index, _)| source.tests.contains(&(index + 1)));
+    names
+        .filter_map(|(_, text)| text.trim().trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';'))
+        .map(|name| format!("{stem}/{name}/"))
         .collect()
 }
 
@@ -438,10 +455,7 @@ fn character(rest: &[u8]) -> Option<usize> {
     std::str::from_utf8(&rest[1..close]).ok().filter(|inside| inside.chars().count() == 1).map(|_| close + 1)
 }
 
-fn test_lines(name: &str, code: &str) -> BTreeSet<usize> {
-    if name.ends_with("/tests.rs") || name.contains("/tests/") {
-        return (1..=code.lines().count()).collect();
-    }
+fn test_lines(code: &str) -> BTreeSet<usize> {
     let mut lines = BTreeSet::new();
     let mut depth = None;
     let mut pending = false;
