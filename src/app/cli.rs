@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and nothing about what it does.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -149,15 +149,11 @@ fn advertisable(text: &str) -> Result<IpAddr, String> {
 }
 
 impl Listen {
-    /// What is listened on, with what was left out filled in.
-    pub fn or(given: Option<Listen>, ip: IpAddr, port: u16) -> SocketAddr {
-        let given = given.unwrap_or(Listen { ip: None, port: None });
-        SocketAddr::new(given.ip.unwrap_or(ip), given.port.unwrap_or(port))
+    /// Where to listen if the configuration says `configured`.
+    pub fn over(self, configured: SocketAddr) -> SocketAddr {
+        SocketAddr::new(self.ip.unwrap_or(configured.ip()), self.port.unwrap_or(configured.port()))
     }
 }
-
-/// Every address of this machine.
-pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// A usage error in one line: what clap found, and its tip.
 pub fn one_line(error: &clap::Error) -> String {
@@ -186,7 +182,8 @@ mod tests {
 
     #[test]
     fn listen_takes_an_address_a_port_or_both() {
-        let listen = |text: &str| text.parse::<Listen>().map(|listen| Listen::or(Some(listen), ANY, 7).to_string());
+        let configured = SocketAddr::from(([0, 0, 0, 0], 7));
+        let listen = |text: &str| text.parse::<Listen>().map(|listen| listen.over(configured).to_string());
         assert_eq!(listen("1.2.3.4:5").as_deref(), Ok("1.2.3.4:5"));
         assert_eq!(listen("1.2.3.4").as_deref(), Ok("1.2.3.4:7"));
         assert_eq!(listen(":5").as_deref(), Ok("0.0.0.0:5"));

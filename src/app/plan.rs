@@ -61,7 +61,8 @@ const NAMELESS_BROKER: &str = "DEFAULT_BROKER";
 pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
     let data = absolute("--data", &args.data)?;
     let candidates = candidates()?;
-    let mut namesrv = namesrv::Config { listen_port: args.namesrv_port, ..namesrv::Config::default() };
+    let mut namesrv = namesrv::Config::default();
+    namesrv.listen.set_port(args.namesrv_port);
     keep_namesrv_files(&mut namesrv, &data.join("namesrv"));
     let mut settings = Settings::new(&data.join("store"));
     settings.broker.broker_name = DEV_BROKER.to_owned();
@@ -86,8 +87,7 @@ pub fn namesrv(args: &cli::Namesrv) -> Result<Plan, Vec<String>> {
     keep_namesrv_files(&mut config, &data);
     plan.read(args.config.as_deref(), &namesrv::config::TABLE, &mut config)?;
     if let Some(listen) = args.listen {
-        config.bind_ip = listen.ip.unwrap_or(config.bind_ip);
-        config.listen_port = listen.port.unwrap_or(config.listen_port);
+        config.listen = listen.over(config.listen);
     }
     plan.namesrv = Some(NamesrvPlan { config, data });
     Ok(plan)
@@ -103,8 +103,9 @@ pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
         None => home()?.join("store"),
     };
     if let Some(listen) = args.listen {
-        settings.broker.bind_ip = listen.ip.unwrap_or(settings.broker.bind_ip);
-        settings.broker.listen_port = listen.port.unwrap_or(settings.broker.listen_port);
+        let configured = SocketAddr::new(settings.broker.bind_ip, settings.broker.listen_port);
+        settings.broker.bind_ip = listen.over(configured).ip();
+        settings.broker.listen_port = listen.over(configured).port();
     }
     settings.broker.broker_name = settings.name.take().or_else(host_name).unwrap_or_else(|| NAMELESS_BROKER.to_owned());
     settings.broker.namesrv_addrs = name_servers(args, &mut settings)?;
@@ -159,7 +160,7 @@ impl BrokerPlan {
 impl NamesrvPlan {
     /// Where it listens.
     pub fn listens(&self) -> SocketAddr {
-        SocketAddr::new(self.config.bind_ip, self.config.listen_port)
+        self.config.listen
     }
 }
 
