@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::clock::Millis;
 use crate::net::service::{Conn, ConnId};
+use crate::wire::body::{ConsumeFromWhere, ConsumeType};
 use crate::wire::codes::request;
 use crate::wire::command::{self, FLAG_ONEWAY, Value};
 use crate::wire::frame::Serialization;
@@ -29,29 +30,6 @@ pub const EXPIRY_SCAN_INTERVAL_MS: u64 = 10_000;
 /// Puts a frame into the output of a connection, from any thread; a connection that is gone swallows it.
 pub type Post = Arc<dyn Fn(ConnId, BytesMut) + Send + Sync>;
 
-/// How a group consumes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ConsumeType {
-    /// The application pulls.
-    Actively,
-    /// The client library pushes to a listener.
-    #[default]
-    Passively,
-    /// The broker hands out messages one by one.
-    Pop,
-}
-
-impl ConsumeType {
-    /// Java's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            ConsumeType::Actively => "CONSUME_ACTIVELY",
-            ConsumeType::Passively => "CONSUME_PASSIVELY",
-            ConsumeType::Pop => "CONSUME_POP",
-        }
-    }
-}
-
 /// What one member says of its group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerBeat {
@@ -61,8 +39,8 @@ pub struct ConsumerBeat {
     pub consume_type: ConsumeType,
     /// Whether every member gets every message.
     pub broadcasting: bool,
-    /// Java's name of the place where a new group begins.
-    pub consume_from_where: String,
+    /// Where a new group begins.
+    pub consume_from_where: ConsumeFromWhere,
     /// Its subscriptions.
     pub subscriptions: Vec<Subscription>,
     /// Whether it belongs to a unit.
@@ -79,7 +57,7 @@ pub struct Heartbeat {
     /// Its consumer groups.
     pub consumers: Vec<ConsumerBeat>,
     /// Hash of the whole heartbeat from clients that may leave out their subscriptions; 0 from all others.
-    pub fingerprint: i64,
+    pub fingerprint: i32,
     /// Whether the subscriptions were left out because they have not changed.
     pub without_subscriptions: bool,
 }
@@ -122,8 +100,8 @@ pub struct GroupClients {
     pub broadcasting: bool,
     /// How it consumes.
     pub consume_type: ConsumeType,
-    /// Java's name of the place where a new group begins.
-    pub consume_from_where: String,
+    /// Where a new group begins.
+    pub consume_from_where: ConsumeFromWhere,
     /// Subscriptions by topic.
     pub subscriptions: BTreeMap<String, Arc<Subscription>>,
 }
@@ -151,7 +129,7 @@ impl<F: Fn(&str) -> bool> NotifyRule for F {
 struct ConsumerGroup {
     members: HashMap<ConnId, Member>,
     view: Arc<GroupClients>,
-    fingerprint: Option<i64>,
+    fingerprint: Option<i32>,
 }
 
 #[derive(Default)]
@@ -391,7 +369,7 @@ impl ConsumerGroup {
         let mut view = GroupClients::clone(&self.view);
         view.broadcasting = beat.broadcasting;
         view.consume_type = beat.consume_type;
-        view.consume_from_where.clone_from(&beat.consume_from_where);
+        view.consume_from_where = beat.consume_from_where;
         let mut topics_changed = false;
         if let Some(subscriptions) = subscriptions {
             for new in subscriptions {

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::base::clock::Clock;
+use crate::wire::body::DataVersion;
 
-use super::data_version::DataVersion;
 use super::state_file::{StateFile, StateFileError};
 
 /// Longest group name, in bytes.
@@ -214,7 +214,7 @@ impl Groups {
         }
         let group = Arc::new(default_group(name));
         table.groups.insert(name.to_owned(), group.clone());
-        table.version.advance(self.clock.now());
+        table.version = table.version.next(self.clock.now() as i64);
         self.dirty.store(true, Ordering::Release);
         Some(group)
     }
@@ -274,7 +274,7 @@ impl Groups {
         if !edit(&mut after.groups) {
             return Ok(false);
         }
-        after.version.advance(self.clock.now());
+        after.version = after.version.next(self.clock.now() as i64);
         self.file
             .save(&document(&kept, &after))
             .map_err(|source| GroupError::File { group: name.to_owned(), source })?;

@@ -29,7 +29,6 @@ pub mod admin;
 pub mod answer;
 pub mod clients;
 pub mod config;
-pub mod data_version;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;

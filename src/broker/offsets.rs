@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::base::clock::Clock;
 use crate::base::position::QueueId;
+use crate::wire::body::DataVersion;
 
-use super::data_version::DataVersion;
 use super::state_file::{StateFile, StateFileError};
 
 /// Commits after which the table's version moves, as in 5.x: slaves then copy it.
@@ -253,7 +253,8 @@ impl Offsets {
     fn changed(&self) {
         let commits = self.commits.fetch_add(1, Ordering::AcqRel) + 1;
         if commits.is_multiple_of(COMMITS_PER_VERSION) {
-            self.version.lock().advance(self.clock.now());
+            let mut version = self.version.lock();
+            *version = version.next(self.clock.now() as i64);
         }
     }
 }
@@ -284,6 +285,34 @@ mod tests {
         assert_eq!(again.query("G", "T", Q0), Some(3));
         assert_eq!(again.topics_of("G"), ["%RETRY%G", "T"]);
         assert_eq!(again.groups_of("T"), ["G"]);
+    }
+
+    #[test]
+    fn the_files_of_java_4_and_5_are_read() {
+        for (name, text) in [
+            ("4", "{\n\t\"offsetTable\":{\n\t\t\"T@G\":{0:10,1:11,2:5000000000\n\t\t}\n\t}\n}"),
+            (
+                "5",
+                "{\n\t\"dataVersion\":{\n\t\t\"counter\":3,\n\t\t\"stateVersion\":0,\n\t\t\"timestamp\":1700000000000\n\t},\n\t\"groupTopicMap\":{\n\t\t\"G\":[\"T\"]\n\t},\n\t\"offsetTable\":{\n\t\t\"T@G\":{0:10,1:11,2:5000000000\n\t\t}\n\t},\n\t\"strange\":[1]\n}",
+            ),
+        ] {
+            let dir = scratch::dir(&format!("offsets-java-{name}"));
+            std::fs::write(dir.join("consumerOffset.json"), text).unwrap();
+            let offsets = open(&dir);
+            assert_eq!(offsets.query("G", "T", QueueId(2)), Some(5_000_000_000));
+            offsets.save().unwrap();
+            let written = std::fs::read_to_string(dir.join("consumerOffset.json")).unwrap();
+            assert_eq!(written.contains("\"strange\""), name == "5");
+            assert_eq!(open(&dir).query("G", "T", Q0), Some(10));
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_without_a_copy_refuses_the_start() {
+        let dir = scratch::dir("offsets-damaged");
+        std::fs::write(dir.join("consumerOffset.json"), "{\"offsetTable\":{").unwrap();
+        let file = scratch::file(&dir, "consumerOffset.json");
+        assert!(Offsets::open(file, Clock::System).unwrap_err().to_string().contains("consumerOffset.json"));
     }
 
     #[test]

@@ -16,10 +16,11 @@ use tokio::time::timeout;
 
 use crate::base::shutdown::Shutdown;
 use crate::client::{Client, ClientError, Response};
+use crate::wire::body::{DataVersion, KVTable};
 use crate::wire::codes::request;
 use crate::wire::command::Value;
+use crate::wire::fastjson;
 
-use super::data_version::DataVersion;
 use super::topics::{PERM_READ, PERM_WRITE, TopicConfig, TopicTable, Topics};
 
 /// How long one registration may take (`registerBrokerTimeoutMills` of 4.9; 5.x waits 24 s).
@@ -239,7 +240,7 @@ impl Registration {
                 return false;
             }
         };
-        let held = serde_json::from_slice::<DataVersion>(&answer.body).ok();
+        let held = fastjson::from_slice::<DataVersion>(&answer.body).ok();
         answer.get("changed") == Some("false") && held.is_none_or(|held| held == version)
     }
 
@@ -262,16 +263,9 @@ impl Registration {
 
     /// The name server's order configuration comes with the answer (INTEROP 05 §5).
     async fn take_order_topics(&self, topics: &Arc<Topics>, answer: &Response) {
-        #[derive(serde::Deserialize)]
-        struct KvTable {
-            #[serde(default)]
-            table: BTreeMap<String, serde_json::Value>,
-        }
-        if answer.body.is_empty() {
-            return;
-        }
-        let ordered = match serde_json::from_slice::<KvTable>(&answer.body) {
-            Ok(body) => body.table,
+        let ordered = match KVTable::parse_optional(&answer.body) {
+            Ok(Some(body)) => body.table,
+            Ok(None) => return,
             Err(error) => return tracing::warn!("a name server's order configuration cannot be read: {error}"),
         };
         let topics = topics.clone();

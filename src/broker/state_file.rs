@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::base::crash_safe::{self, LoadError, SaveError};
 use crate::base::disk::Disk;
+use crate::wire::fastjson;
 
 /// A state file that could not be read or written.
 #[derive(Debug, Error)]
@@ -51,7 +52,7 @@ impl StateFile {
 
     /// Reads the newest good copy; `None` when there never was one. What a person must know is logged.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, StateFileError> {
-        let loaded = crash_safe::load(&*self.disk, &self.path, decode::<T>)?;
+        let loaded = crash_safe::load(&*self.disk, &self.path, fastjson::from_slice::<T>)?;
         Ok(loaded.map(|loaded| {
             if let Some(note) = loaded.note {
                 tracing::warn!("{note}");
@@ -66,10 +67,6 @@ impl StateFile {
             .map_err(|error| StateFileError::Encode { path: self.path.clone(), found: error.to_string() })?;
         Ok(crash_safe::save(&*self.disk, &self.path, pretty(&value).as_bytes())?)
     }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// fastjson's PrettyFormat: tabs, no blank behind the colon, an empty object or array on one line (STORE 5.1).

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::base::clock::Clock;
+use crate::wire::body::DataVersion;
+pub use crate::wire::body::TopicFilterType;
 
 use super::config::Config;
-use super::data_version::DataVersion;
 use super::state_file::{StateFile, StateFileError};
 
 /// Template of automatically created topics, and the topic whose route producers ask for when theirs is unknown.
@@ -111,18 +112,6 @@ pub fn check_name(topic: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// How many tags a message of the topic may carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TopicFilterType {
-    /// One.
-    #[default]
-    #[serde(rename = "SINGLE_TAG")]
-    SingleTag,
-    /// Several; sets a bit in each record's sysFlag.
-    #[serde(rename = "MULTI_TAG")]
-    MultiTag,
-}
-
 /// One topic, in the form in which `topics.json`, GET_ALL_TOPIC_CONFIG and REGISTER_BROKER carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -140,7 +129,7 @@ pub struct TopicConfig {
     /// Name.
     pub topic_name: String,
     /// Bit 0 unit, bit 1 unit subscription.
-    #[serde(rename = "topicSysFlag")]
+    #[serde(rename = "topicSysFlag", alias = "topicSynFlag")]
     pub sys_flag: i32,
     /// Number of queues that producers may write.
     pub write_queue_nums: u32,
@@ -549,7 +538,7 @@ impl Topics {
     }
 
     fn publish(&self, name: &str, unknown: &mut Map<String, Value>, mut table: TopicTable) -> Result<(), TopicError> {
-        table.version.advance(self.clock.now());
+        table.version = table.version.next(self.clock.now() as i64);
         self.write(unknown, &table).map_err(|source| TopicError::File { topic: name.to_owned(), source })?;
         *self.table.write() = Arc::new(table);
         self.generation.fetch_add(1, Ordering::Release);

@@ -11,6 +11,7 @@ use crate::broker::handles::Handles;
 use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, retry_topic};
 use crate::net::service::{Outcome, RequestCx};
+use crate::wire::body::CheckClientRequestBody;
 use crate::wire::codes::response;
 use crate::wire::command::{Command, ReplyTo};
 
@@ -89,13 +90,11 @@ pub(super) fn client_ids(handles: &Handles, request: &Command<'_>) -> Answered {
 
 /// CHECK_CLIENT_CONFIG: whether a subscription's expression can be served.
 pub(super) fn check_config(request: &OwnedRequest) -> Answered {
-    let body: serde_json::Value = serde_json::from_slice(&request.body)
-        .map_err(|error| Refusal::system(format!("the body is not JSON: {error}")))?;
-    let subscription = body.get("subscriptionData").filter(|subscription| subscription.is_object());
-    let kind = subscription.and_then(|subscription| subscription.get("expressionType")).and_then(|kind| kind.as_str());
-    match kind {
-        _ if subscription.is_none() => Err(Refusal::system("subscriptionData is missing in the body")),
-        None | Some("" | TAG) => Ok(Answer::empty()),
-        Some(_) => Err(Refusal::system("The broker does not support consumer to filter message by SQL92")),
+    let body = CheckClientRequestBody::parse(&request.body).map_err(Refusal::system)?;
+    let subscription =
+        body.subscription_data.ok_or_else(|| Refusal::system("subscriptionData is missing in the body"))?;
+    if matches!(subscription.expression_type.as_str(), "" | TAG) {
+        return Ok(Answer::empty());
     }
+    Err(Refusal::system("The broker does not support consumer to filter message by SQL92"))
 }

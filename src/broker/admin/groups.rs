@@ -5,10 +5,11 @@ use crate::broker::groups::{GroupConfig, GroupError};
 use crate::broker::handles::Handles;
 use crate::broker::request::OwnedRequest;
 use crate::wire::codes::response;
+use crate::wire::fastjson;
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: on disk when it is answered.
 pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answered {
-    let group: GroupConfig = serde_json::from_slice(&request.body).map_err(|error| {
+    let group: GroupConfig = fastjson::from_slice(&request.body).map_err(|error| {
         Refusal::system(format!("the body is not the settings of a group (SubscriptionGroupConfig): {error}"))
     })?;
     let groups = handles.groups.clone();

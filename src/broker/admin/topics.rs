@@ -1,10 +1,10 @@
 //! Topics on behalf of administrators (INTEROP 06 §1, 02 notes).
 
 use crate::broker::answer::{Answer, Answered, Refusal};
-use crate::broker::data_version::DataVersion;
 use crate::broker::handles::Handles;
 use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{TopicConfig, TopicError, TopicFilterType};
+use crate::wire::body::DataVersion;
 use crate::wire::codes::response;
 
 /// UPDATE_AND_CREATE_TOPIC: on disk and known to the reachable name servers when it is answered.
