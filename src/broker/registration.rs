@@ -302,3 +302,150 @@ fn register_body(identity: &Identity, table: &TopicTable) -> String {
     })
     .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::base::shutdown;
+    use crate::broker::state_file::scratch;
+    use crate::net::control::ControlRuntime;
+    use crate::net::limits::Limits;
+    use crate::net::server::{LoopContext, Running, Server};
+    use crate::net::service::{Outbox, Outcome, RequestCx, Service};
+    use crate::wire::body::RegisterBrokerBody;
+    use crate::wire::command::{self, Command};
+
+    /// What a name server was asked: code, broker address, number of topics in the body.
+    type Asked = (i32, String, usize);
+
+    struct NameServerOfTest {
+        asked: mpsc::Sender<Asked>,
+        order: &'static str,
+    }
+
+    impl Service for NameServerOfTest {
+        type Mail = ();
+
+        fn request(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+            let topics = match request.code {
+                request::REGISTER_BROKER => {
+                    let body = RegisterBrokerBody::decode(request.body, request.version).unwrap();
+                    body.topic_config_serialize_wrapper.topic_config_table.len()
+                }
+                _ => 0,
+            };
+            let addr = request.ext.get("brokerAddr").unwrap_or_default().to_owned();
+            self.asked.try_send((request.code, addr, topics)).unwrap();
+            let changed = [("changed", Value::Bool(false))];
+            command::write_response(cx.out, request.reply_to(), 0, None, &changed, self.order.as_bytes());
+            Outcome::Done
+        }
+
+        fn mail(&mut self, (): (), _: &mut dyn Outbox) {}
+    }
+
+    struct Fixture {
+        control: ControlRuntime,
+        server: Running<()>,
+        asked: mpsc::Receiver<Asked>,
+        topics: Arc<Topics>,
+        registration: Registration,
+    }
+
+    impl Fixture {
+        fn new(name: &str, order: &'static str, more: &[&str]) -> Fixture {
+            let control = ControlRuntime::start().unwrap();
+            let (sender, asked) = mpsc::channel(100);
+            let server = Server::bind(&["127.0.0.1:0".parse().unwrap()], Limits::default()).unwrap();
+            let make = move |_: LoopContext<()>| NameServerOfTest { asked: sender.clone(), order };
+            let server = server.run(1, Clock::System, control.control(), make).unwrap();
+            let mut addrs = vec![server.addrs()[0].to_string()];
+            addrs.extend(more.iter().map(|addr| (*addr).to_owned()));
+            let file = scratch::file(&scratch::dir(name), "topics.json");
+            let topics = Topics::open((&super::super::Config::default()).into(), file, Clock::System).unwrap();
+            Fixture { control, server, asked, topics: Arc::new(topics), registration: Registration::new(&addrs) }
+        }
+
+        fn identity(force: bool) -> Identity {
+            Identity {
+                broker_name: "broker-a".into(),
+                cluster_name: "DefaultCluster".into(),
+                broker_id: 0,
+                broker_addr: "127.0.0.1:10911".parse().unwrap(),
+                ha_server_addr: "127.0.0.1:10912".parse().unwrap(),
+                broker_permission: 6,
+                period_ms: 30_000,
+                force,
+            }
+        }
+
+        fn next(&mut self) -> Asked {
+            let asked = async { timeout(Duration::from_secs(10), self.asked.recv()).await.unwrap().unwrap() };
+            self.control.control().handle().block_on(asked)
+        }
+    }
+
+    #[test]
+    fn every_round_sends_the_whole_table_and_a_change_waits_for_it() {
+        let mut fixture = Fixture::new("registration", "", &["127.0.0.1:1"]);
+        let (trigger, shutdown) = shutdown::channel();
+        let handle = fixture.control.control().handle().clone();
+        let identity = Fixture::identity(true);
+        let tasks = fixture.registration.start(identity.clone(), fixture.topics.clone(), &handle, &shutdown);
+        let (code, addr, built_in) = fixture.next();
+        assert_eq!((code, addr.as_str()), (request::REGISTER_BROKER, "127.0.0.1:10911"));
+        assert!(built_in > 2);
+        fixture.topics.update(TopicConfig::new("T", 4, 6), "").unwrap();
+        let begin = Instant::now();
+        handle.block_on(fixture.registration.topic_changed("T"));
+        assert!(begin.elapsed() < CHANGE_WAIT, "a dead name server delays nobody");
+        assert_eq!(fixture.next(), (request::REGISTER_BROKER, addr, built_in + 1));
+        trigger.stop();
+        for task in tasks {
+            handle.block_on(task).unwrap();
+        }
+        handle.block_on(fixture.registration.unregister(&identity));
+        assert_eq!(fixture.next().0, request::UNREGISTER_BROKER);
+        fixture.server.shutdown(Duration::from_secs(1));
+        fixture.control.shutdown(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_order_configuration_in_the_answer_marks_topics() {
+        let mut fixture = Fixture::new("registration-order", r#"{"table":{"T":"broker-a:4"}}"#, &[]);
+        fixture.topics.update(TopicConfig::new("T", 4, 6), "").unwrap();
+        let (trigger, shutdown) = shutdown::channel();
+        let handle = fixture.control.control().handle().clone();
+        let tasks = fixture.registration.start(Fixture::identity(false), fixture.topics.clone(), &handle, &shutdown);
+        assert_eq!(fixture.next().0, request::REGISTER_BROKER);
+        assert_eq!(fixture.next().0, request::REGISTER_BROKER, "the changed order is told");
+        assert!(fixture.topics.get("T").unwrap().order);
+        trigger.stop();
+        for task in tasks {
+            handle.block_on(task).unwrap();
+        }
+        fixture.server.shutdown(Duration::from_secs(1));
+        fixture.control.shutdown(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_broker_without_write_permission_is_read_only_in_the_routes() {
+        let mut table = TopicTable::default();
+        let topics = Topics::open(
+            (&super::super::Config::default()).into(),
+            scratch::file(&scratch::dir("registration-perm"), "topics.json"),
+            Clock::System,
+        )
+        .unwrap();
+        table.clone_from(&topics.table());
+        let body = register_body(&Identity { broker_permission: 4, ..Fixture::identity(true) }, &table);
+        let body = RegisterBrokerBody::decode(body.as_bytes(), 479).unwrap();
+        let sent = &body.topic_config_serialize_wrapper.topic_config_table;
+        assert_eq!((sent["TBW102"].perm, sent["BenchmarkTest"].perm), (4, 4));
+    }
+}
