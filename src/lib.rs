@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod base;
+pub mod bench;
 pub mod broker;
 pub mod client;
 pub mod namesrv;

@@ -83,7 +83,7 @@ const BANNED: &[Banned] = &[
     Banned { needle: "unbounded_channel", instead: "a bounded channel whose bound has a name", except: &[] },
     Banned { needle: "mpsc::channel()", instead: "`mpsc::sync_channel` with a named bound", except: &[] },
     Banned { needle: "env::var", instead: "a setting: the environment is read in `app`", except: &["app/"] },
-    Banned { needle: "TcpListener", instead: "`net::server`", except: &["net/", "app/"] },
+    Banned { needle: "TcpListener", instead: "`net::server`", except: &["net/", "app/", "bench/"] },
     Banned { needle: "TcpStream", instead: "`net` or `client`", except: &["net/", "client/", "bench/"] },
     Banned { needle: ".unwrap()", instead: "an error, or `expect` with the reason why it cannot fail", except: &[] },
     Banned { needle: "#[allow(", instead: "`#[expect(lint, reason = \"…\")]`", except: &[] },

@@ -1,6 +1,7 @@
 //! Calls to a name server or a broker, ours or Java's: one lazy connection per address, requests matched by opaque.
 //! For control traffic and tools; the path of a message is `net::server`. Knows no role of this process.
 
+mod calls;
 mod link;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use crate::wire::codes::{RequestName, response, response_name};
 use crate::wire::command::{FLAG_ONEWAY, Value, write_request};
 use crate::wire::frame::{FRAME_LEN_MAX, Serialization};
 use link::Link;
+
+pub use calls::{BrokerName, NewTopic, Registered};
 
 /// Addresses that one client keeps connections to; one more makes it forget those that are closed.
 const ADDRESSES_MAX: usize = 1024;

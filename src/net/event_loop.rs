@@ -123,7 +123,7 @@ impl<S: Service> Core<S> {
     }
 }
 
-/// Why a loop does not run.
+/// The runtime of a loop or of the acceptor.
 pub(super) fn start_runtime() -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_io()
