@@ -18,12 +18,22 @@ pub(super) struct Item {
     pub queue: Arc<Queue>,
     pub at: u32,
     pub len: u32,
+    /// The tag hash, or with `is_delay` the delay in milliseconds.
     pub tags_code: i64,
+    /// The queue unit holds the time of delivery: store time plus delay (STORE 4, SCHEDULE_TOPIC_XXXX).
+    pub is_delay: bool,
     /// Has to lie in the same file as the one before it.
     pub joined: bool,
     pub phy: u64,
     pub queue_offset: u64,
     pub store_timestamp: i64,
+}
+
+impl Item {
+    /// What the queue unit holds beside position and length; known once the record has its store time.
+    pub fn unit_tags(&self) -> i64 {
+        if self.is_delay { self.store_timestamp.saturating_add(self.tags_code) } else { self.tags_code }
+    }
 }
 
 /// What the log gave a record.
@@ -80,6 +90,18 @@ impl Batch {
         Ok(self.items.len() - 1)
     }
 
+    /// Stages a record that is to be delivered `delay_ms` after it was stored: its queue unit holds that time.
+    pub fn stage_delayed(
+        &mut self,
+        queue: &Arc<Queue>,
+        record: &NewRecord<'_>,
+        delay_ms: u64,
+    ) -> Result<usize, StageError> {
+        let index = self.stage(queue, record, i64::try_from(delay_ms).unwrap_or(i64::MAX))?;
+        self.items[index].is_delay = true;
+        Ok(index)
+    }
+
     /// Stages the records of one batch message, which stay together in one file. All or none.
     pub fn stage_group<'a>(
         &mut self,
@@ -127,6 +149,7 @@ impl Batch {
             at: at as u32,
             len,
             tags_code,
+            is_delay: false,
             joined,
             phy: 0,
             queue_offset: 0,
@@ -156,13 +179,14 @@ impl Batch {
         }
     }
 
-    /// The queue and the tag hash of record `index`: what a held pull wants to know of a new message.
+    /// The queue and the tag hash (or time of delivery) of record `index`: what a held pull wants to know of a new
+    /// message.
     ///
     /// # Panics
     /// As `assigned`.
     pub fn staged(&self, index: usize) -> (&Arc<Queue>, i64) {
         let item = &self.items[index];
-        (&item.queue, item.tags_code)
+        (&item.queue, item.unit_tags())
     }
 
     /// The log's end behind this batch, after a successful `Store::append`: flushed up to here, all of it is durable.

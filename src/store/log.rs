@@ -456,7 +456,7 @@ impl CommitLog {
         }
         let (_, items) = batch.parts();
         for item in items.iter() {
-            let unit = super::layout::Unit { phy: item.phy, size: item.len, tags_code: item.tags_code };
+            let unit = super::layout::Unit { phy: item.phy, size: item.len, tags_code: item.unit_tags() };
             self.extend(&mut head, &item.queue, item.queue_offset, unit);
         }
         if let Some(item) = items.last() {

@@ -147,3 +147,19 @@ fn under_sync_flush_nothing_is_visible_before_it_is_durable() {
     assert_eq!(store.queue("T", QueueId(0)).max().0, 5);
     assert_eq!(*grown.lock(), [(5, 5)]);
 }
+
+#[test]
+fn a_delayed_record_gets_its_time_of_delivery_into_its_queue() {
+    let dir = Dir::new();
+    let store = open(&dir, dir.config());
+    let queue = store.queue("SCHEDULE_TOPIC_XXXX", QueueId(2));
+    let record = record("SCHEDULE_TOPIC_XXXX", 2, b"later");
+    let mut batch = Batch::new(&store);
+    let index = batch.stage_delayed(&queue, &record, 10_000).unwrap();
+    store.append(&mut batch).unwrap();
+    let due = batch.assigned(index).store_timestamp + 10_000;
+    assert_eq!(batch.staged(index).1, due);
+    let mut found = Vec::new();
+    store.scan(&queue, QueueOffset(0), &ScanLimits::default(), &mut |_| true, &mut found).unwrap();
+    assert_eq!(found[0].tags_code, due);
+}
