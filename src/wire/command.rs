@@ -104,6 +104,16 @@ impl<'a> Ext<'a> {
         self.slots.push((name.into(), value.into()));
     }
 
+    /// Takes a field out, however often it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.slots.retain(|(key, _)| key != name);
+    }
+
+    /// Takes all fields out.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+    }
+
     /// All fields in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.slots.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
@@ -127,6 +137,20 @@ impl<'a> Command<'a> {
             Serialization::Json => super::header::json::parse(frame),
             Serialization::Binary => super::header::binary::parse(frame),
         }
+    }
+
+    /// Reads the header of a frame with the tolerant parser alone, to compare the two.
+    #[doc(hidden)]
+    pub fn parse_tolerantly(frame: &Frame<'a>) -> Result<Command<'a>, HeaderError> {
+        match frame.serialization {
+            Serialization::Json => super::header::json::parse_tolerantly(frame),
+            Serialization::Binary => super::header::binary::parse(frame),
+        }
+    }
+
+    /// Java's name of the sender's language, as `Connection.language` shows it.
+    pub fn language_name(&self) -> &'static str {
+        super::header::json::language_name(self.language)
     }
 
     /// Whether this answers one of our own requests.
@@ -226,4 +250,131 @@ fn begin(out: &mut BytesMut, serialization: Serialization, head: &Head<'_>) -> O
     };
     out[start + 4..start + 8].copy_from_slice(&(kind | header_len).to_be_bytes());
     OpenFrame { start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame;
+    use super::*;
+
+    fn json(header: &str) -> Result<Command<'_>, HeaderError> {
+        let frame = Frame { serialization: Serialization::Json, header: header.as_bytes(), body: b"body" };
+        let parsed = Command::parse(&frame);
+        let tolerant = Command::parse_tolerantly(&frame);
+        assert_eq!(parsed.is_ok(), tolerant.is_ok(), "{header}");
+        if let (Ok(parsed), Ok(tolerant)) = (&parsed, &tolerant) {
+            for (name, _) in parsed.ext.iter().chain(tolerant.ext.iter()) {
+                assert_eq!(parsed.ext.get(name), tolerant.ext.get(name), "{name} of {header}");
+            }
+            let rest = |it: &Command<'_>| {
+                (it.code, it.language, it.version, it.opaque, it.flag, it.remark.as_deref().map(str::to_owned))
+            };
+            assert_eq!(rest(parsed), rest(tolerant), "{header}");
+        }
+        parsed
+    }
+
+    #[test]
+    fn what_clients_really_send_is_read() {
+        let command = json(
+            "{\"code\":310, \"extFields\":{\"a\":\"PG\",\"d\":4,\"e\":-1,\"k\":false,\"z\":null,\"AccessKey\":\"\"},\
+             \"flag\":2,\"language\":\"CPP\",\"opaque\":-7,\"remark\":\"\",\"version\":333,\"new\":true}\n",
+        )
+        .unwrap();
+        assert_eq!((command.code, command.flag, command.language, command.version), (310, 2, 1, 333));
+        assert_eq!((command.opaque, command.remark.as_deref(), command.body), (-7, Some(""), b"body".as_slice()));
+        let fields: Vec<_> = command.ext.iter().collect();
+        assert_eq!(fields, [("a", "PG"), ("d", "4"), ("e", "-1"), ("k", "false"), ("AccessKey", "")]);
+        assert_eq!((command.ext.i32("d"), command.ext.bool("k"), command.ext.get("z")), (Some(4), Some(false), None));
+        assert!(command.reply_to().oneway && !command.is_response());
+
+        let command = json(r#"{"code":11,"extFields":null,"remark":null,"language":9}"#).unwrap();
+        assert_eq!((command.ext.len(), command.remark, command.language), (0, None, 9));
+        let command =
+            json(r#"{"extFields":{"i":"k\u0001v\u0002\u4e2d\ud83d\ude00\/\\\"\n"},"language":"rust"}"#).unwrap();
+        assert_eq!(command.ext.get("i"), Some("k\u{1}v\u{2}中😀/\\\"\n"));
+        assert_eq!(command.language_name(), "RUST");
+        assert_eq!(json(r#"{"language":"KLINGON"}"#).unwrap().language_name(), "OTHER");
+    }
+
+    #[test]
+    fn what_fastjson_takes_beside_that_is_read_too() {
+        let command = json("{'code':'17',extFields:{'a':1.5,b:{\"c\":[1]},'d':'x',},\"flag\":\"1\"}").unwrap();
+        assert_eq!((command.code, command.flag), (17, 1));
+        assert_eq!(command.ext.iter().collect::<Vec<_>>(), [("a", "1.5"), ("b", "{\"c\":[1]}"), ("d", "x")]);
+        assert_eq!(json(r#"{"code":1,"code":2}"#).unwrap().code, 2);
+        let command = json(r#"{"extFields":{"a":"1","a":"2","b":"1","b":null}}"#).unwrap();
+        assert_eq!((command.ext.get("a"), command.ext.get("b")), (Some("2"), None));
+        json("{}").unwrap();
+    }
+
+    #[test]
+    fn what_java_cannot_decode_is_an_error() {
+        for header in [
+            "",
+            "\n",
+            "null",
+            "[]",
+            "{",
+            "{\"code\":1",
+            "{\"code\":1}x",
+            "{\"opaque\":2147483648}",
+            "{\"opaque\":99999999999999999999}",
+            "{\"code\":\"x\"}",
+            "{\"extFields\":[]}",
+            "{\"extFields\":{\"a\":\"b}}",
+        ] {
+            let error = json(header).unwrap_err();
+            assert!(error.to_string().starts_with("cannot read the Json header"), "{error}");
+        }
+        let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+        json(&deep).unwrap_err();
+    }
+
+    #[test]
+    fn both_serializations_read_what_they_write() {
+        for serialization in [Serialization::Json, Serialization::Binary] {
+            let ext = [("s", Value::Str("a\"b\u{1}中")), ("n", Value::I64(i64::MIN)), ("b", Value::Bool(true))];
+            let mut out = BytesMut::new();
+            let to = ReplyTo { serialization, opaque: i32::MIN, oneway: false };
+            write_response(&mut out, to, 21, Some("re\nmark"), &ext, b"body");
+            write_response(&mut out, ReplyTo { oneway: true, ..to }, 21, None, &ext, b"body");
+            let (frame, len) = frame::parse(&out, frame::FRAME_LEN_MAX).unwrap().unwrap();
+            assert_eq!(len, out.len());
+            let command = Command::parse(&frame).unwrap();
+            assert_eq!((command.code, command.opaque, command.flag), (21, i32::MIN, FLAG_RESPONSE));
+            assert_eq!((command.version, command.remark.as_deref()), (VERSION, Some("re\nmark")));
+            let fields: Vec<_> = command.ext.iter().collect();
+            assert_eq!(fields, [("s", "a\"b\u{1}中"), ("n", "-9223372036854775808"), ("b", "true")]);
+            assert_eq!(command.body, b"body");
+        }
+    }
+
+    #[test]
+    fn an_abandoned_frame_leaves_nothing() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        let to = ReplyTo { serialization: Serialization::Json, opaque: 1, oneway: false };
+        begin_response(&mut out, to, 0, None, &[]).abandon(&mut out);
+        assert_eq!(out[..], b"before"[..]);
+    }
+
+    #[test]
+    fn binary_headers_are_bounded_and_pop_codes_come_back() {
+        let mut out = BytesMut::new();
+        write_request(&mut out, Serialization::Binary, 200_050, 1, 0, &[("topic", Value::Str("T"))], &[]);
+        let (frame, len) = frame::parse(&out, frame::FRAME_LEN_MAX).unwrap().unwrap();
+        assert_eq!(Command::parse(&frame).unwrap().code, 200_050);
+        for cut in 0..frame.header.len() {
+            let frame = Frame { header: &frame.header[..cut], ..frame };
+            assert!(Command::parse(&frame).is_err(), "{cut} of {len}");
+        }
+        let header = frame.header.to_vec();
+        for at in [13, 17, 21, 28] {
+            for value in [0x7f, 0xff] {
+                let mut header = header.clone();
+                header[at] = value;
+                assert!(Command::parse(&Frame { header: &header, ..frame }).is_err(), "byte {at}");
+            }
+        }
+    }
 }

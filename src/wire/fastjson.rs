@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 pub use ser::Form;
+pub(crate) use ser::write_text;
 pub use tree::{Json, Key, parse};
 
 /// Deepest nesting that is read, in containers; fastjson bodies need less than ten.

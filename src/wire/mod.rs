@@ -9,3 +9,4 @@ pub mod flags;
 pub mod frame;
 mod header;
 pub mod message;
+pub mod request;

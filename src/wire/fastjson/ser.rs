@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use bytes::BufMut;
 use serde::Serialize;
 use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct};
 
@@ -31,8 +32,8 @@ pub(super) fn to_vec<T: Serialize + ?Sized>(value: &T, form: Form) -> Vec<u8> {
 }
 
 /// Appends `text` in quotes with fastjson's escapes.
-pub(crate) fn write_text(out: &mut Vec<u8>, text: &str, form: Form) {
-    out.push(b'"');
+pub(crate) fn write_text(out: &mut impl BufMut, text: &str, form: Form) {
+    out.put_u8(b'"');
     let mut from = 0;
     for (at, character) in text.char_indices() {
         let short = match character {
@@ -48,20 +49,20 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str, form: Form) {
             '\u{a0}'.. if form == Form::Standard => b'u',
             _ => continue,
         };
-        out.extend_from_slice(&text.as_bytes()[from..at]);
+        out.put_slice(&text.as_bytes()[from..at]);
         from = at + character.len_utf8();
         if short != b'u' {
-            out.extend_from_slice(&[b'\\', short]);
+            out.put_slice(&[b'\\', short]);
             continue;
         }
         for unit in character.encode_utf16(&mut [0; 2]) {
             const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
             let digit = |shift: u16| DIGITS[usize::from((*unit >> shift) & 15)];
-            out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+            out.put_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
         }
     }
-    out.extend_from_slice(&text.as_bytes()[from..]);
-    out.push(b'"');
+    out.put_slice(&text.as_bytes()[from..]);
+    out.put_u8(b'"');
 }
 
 struct Writer {

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::super::command::{Command, Ext, Head, HeaderError, VERSION, Value};
+use super::super::command::{Command, Ext, FLAG_RESPONSE, Head, HeaderError, VERSION, Value};
 use super::super::frame::{Frame, Serialization};
+use super::digits;
 
 pub(in super::super) fn parse<'a>(frame: &Frame<'a>) -> Result<Command<'a>, HeaderError> {
     read(frame).ok_or_else(|| HeaderError {
@@ -21,11 +22,12 @@ pub(in super::super) fn parse<'a>(frame: &Frame<'a>) -> Result<Command<'a>, Head
 
 fn read<'a>(frame: &Frame<'a>) -> Option<Command<'a>> {
     let mut rest = frame.header;
-    let code = i32::from(rest.try_get_i16().ok()?);
+    let code = rest.try_get_i16().ok()?;
     let language = rest.try_get_u8().ok()?;
     let version = i32::from(rest.try_get_i16().ok()?);
     let opaque = rest.try_get_i32().ok()?;
     let flag = rest.try_get_i32().ok()?;
+    let code = if flag & FLAG_RESPONSE == 0 { untruncated(code) } else { i32::from(code) };
     let remark_len = rest.try_get_i32().ok()?;
     let remark = text(&mut rest, remark_len)?;
     let ext_len = usize::try_from(rest.try_get_i32().ok()?).ok()?;
@@ -41,6 +43,14 @@ fn read<'a>(frame: &Frame<'a>) -> Option<Command<'a>> {
     let remark = (!remark.is_empty()).then_some(Cow::Borrowed(remark));
     let serialization = Serialization::Binary;
     Some(Command { code, language, version, opaque, flag, remark, ext, body: frame.body, serialization })
+}
+
+/// Java cuts the POP family's codes to 16 bits; nothing else has these numbers (INTEROP 01 §3).
+fn untruncated(code: i16) -> i32 {
+    match code {
+        3442..=3448 | 3543 => i32::from(code) + (3 << 16),
+        code => i32::from(code),
+    }
 }
 
 fn text<'a>(rest: &mut &'a [u8], len: i32) -> Option<&'a str> {
@@ -63,18 +73,15 @@ pub(in super::super) fn write(out: &mut BytesMut, head: &Head<'_>) {
     for (name, value) in head.ext {
         out.put_i16(name.len() as i16);
         out.put_slice(name.as_bytes());
-        let digits;
+        let mut buf = [0; 20];
         let text = match value {
-            Value::Str(text) => text,
-            Value::I64(number) => {
-                digits = number.to_string();
-                digits.as_str()
-            }
-            Value::Bool(true) => "true",
-            Value::Bool(false) => "false",
+            Value::Str(text) => text.as_bytes(),
+            Value::I64(number) => digits(&mut buf, *number),
+            Value::Bool(true) => b"true",
+            Value::Bool(false) => b"false",
         };
         out.put_i32(text.len() as i32);
-        out.put_slice(text.as_bytes());
+        out.put_slice(text);
     }
     let ext_len = (out.len() - at - 4) as u32;
     out[at..at + 4].copy_from_slice(&ext_len.to_be_bytes());
