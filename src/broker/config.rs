@@ -83,6 +83,11 @@ pub struct Config {
     pub msg_trace_topic_name: String,
 }
 
+/// Most event loops; more than this many threads for sockets never helped anybody.
+pub const LOOPS_MAX: usize = 64;
+/// Largest `maxMessageSize` in bytes: the index of a record in a tick's batch has 32 bits.
+pub const MESSAGE_SIZE_MAX: usize = 1 << 30;
+
 /// `listenPort` of a broker that was told nothing.
 pub const LISTEN_PORT: u16 = 10911;
 
@@ -131,6 +136,40 @@ impl Default for Config {
 }
 
 impl Config {
+    /// All problems at once, each with the key's Java name, what was found and what is allowed.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut need = |fine: bool, problem: String| {
+            if !fine {
+                problems.push(problem);
+            }
+        };
+        need(!self.broker_name.trim().is_empty(), "brokerName is empty".into());
+        need(!self.broker_cluster_name.trim().is_empty(), "brokerClusterName is empty".into());
+        need(self.broker_id == 0, format!("brokerId is {}: only masters (brokerId 0) are built", self.broker_id));
+        need(
+            !self.vip_channel || self.listen_port == 0 || self.listen_port > 2,
+            format!("listenPort is {}: it must be at least 3, since listenPort - 2 is opened too", self.listen_port),
+        );
+        need(
+            (1..=LOOPS_MAX).contains(&self.loops),
+            format!("the number of event loops is {}: 1 to {LOOPS_MAX} are possible", self.loops),
+        );
+        need(
+            (1..=MESSAGE_SIZE_MAX).contains(&self.max_message_size),
+            format!("maxMessageSize is {}: 1 to {MESSAGE_SIZE_MAX} bytes are possible", self.max_message_size),
+        );
+        need(
+            self.access_message_in_memory_max_ratio <= 100,
+            format!(
+                "accessMessageInMemoryMaxRatio is {}: 0 to 100 per cent are possible",
+                self.access_message_in_memory_max_ratio
+            ),
+        );
+        need(!self.enable_property_filter, "enablePropertyFilter is true: SQL filters are not built yet".into());
+        problems
+    }
+
     /// The address that is stored in records and message ids.
     pub fn store_host(&self) -> SocketAddr {
         SocketAddr::new(self.broker_ip1, self.listen_port)

@@ -42,9 +42,9 @@ pub struct Handles {
 ///
 /// A loop counts a pull before it looks at the queue once more; whoever makes a queue grow looks here afterwards. One of
 /// the two sees the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HeldCounts {
-    loops: Box<[AtomicUsize]>,
+    loops: Arc<[AtomicUsize]>,
 }
 
 impl HeldCounts {

@@ -47,6 +47,25 @@ impl OwnedRequest {
         }
     }
 
+    /// The request as it came, to be run (again) by what takes commands.
+    pub fn command(&self) -> Command<'_> {
+        let mut ext = Ext::default();
+        for (name, value) in self.ext.iter() {
+            ext.push(name, value);
+        }
+        Command {
+            code: self.code,
+            language: self.language,
+            version: self.version,
+            opaque: self.reply.opaque,
+            flag: if self.reply.oneway { command::FLAG_ONEWAY } else { 0 },
+            remark: None,
+            ext,
+            body: &self.body,
+            serialization: self.reply.serialization,
+        }
+    }
+
     /// The whole answer frame; empty for a oneway request.
     pub fn answer(&self, code: i32, remark: Option<&str>, ext: &[(&str, Value<'_>)], body: &[u8]) -> BytesMut {
         let mut out = BytesMut::new();

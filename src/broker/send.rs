@@ -1,0 +1,625 @@
+//! Sends (codes 10, 310 and 320; INTEROP 06 §2, §3 and 01 §10): the checks in Java's order with the codes of 5.3.3,
+//! the record into the tick's batch, and the answer. Never waits and touches no disk; whether a batch was stored is
+//! told by the caller.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use smallvec::SmallVec;
+
+use crate::base::clock::Millis;
+use crate::base::position::{PhyOffset, QueueId};
+use crate::net::service::{Conn, ConnId};
+use crate::store::{Assigned, Batch, Queue, StageError, Store};
+use crate::wire::codes::{request, response};
+use crate::wire::command::{self, Command, ReplyTo, Value};
+use crate::wire::message::id::OffsetMessageId;
+use crate::wire::message::{self, NewRecord, PROPERTIES_LEN_MAX, batch, sys_flag};
+
+use super::answer::Refusal;
+use super::config::Config;
+use super::groups::Groups;
+use super::stored_properties::{Additions, PropertyWriter};
+use super::topics::{self, RETRY_PREFIX, TopicConfig, TopicFilterType, TopicTable};
+use super::unique_id::UniqueIds;
+
+/// Beside a body of `maxMessageSize`, a whole record may have this many bytes (5.x).
+const RECORD_OVERHEAD_MAX: usize = 64 * 1024;
+/// MQVersion ordinal of V3_4_9: since then clients say in the header how often a message may come back.
+const VERSION_3_4_9: i32 = 121;
+
+/// What became of a send that is not staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStaged {
+    /// Answered with an error.
+    Refused(Refusal),
+    /// The topic has to be made first; then the request is to be run again.
+    TopicMissing,
+    /// The tick's batch has no room; write it and stage again.
+    BatchFull,
+}
+
+impl From<Refusal> for NotStaged {
+    fn from(refusal: Refusal) -> Self {
+        NotStaged::Refused(refusal)
+    }
+}
+
+/// The header of a send under either set of names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendHeader<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Topic in whose image an unknown topic is made.
+    pub default_topic: &'a str,
+    /// Queues of a topic that is made.
+    pub default_topic_queue_nums: i32,
+    /// Queue, negative for any.
+    pub queue_id: i32,
+    /// sysFlag of the record.
+    pub sys_flag: i32,
+    /// The client's clock, milliseconds.
+    pub born_timestamp: i64,
+    /// The user's own number.
+    pub flag: i32,
+    /// Properties text.
+    pub properties: &'a str,
+    /// How often consumers gave it back.
+    pub reconsume_times: i32,
+    /// Most times that they may.
+    pub max_reconsume_times: Option<i32>,
+    /// The topic belongs to a unit.
+    pub unit_mode: bool,
+    /// The body is a batch.
+    pub batch: bool,
+}
+
+impl<'a> SendHeader<'a> {
+    /// Reads the header; what Java unboxes without a test must be there and a number, else code 1.
+    pub fn read(request: &'a Command<'_>) -> Result<Self, Refusal> {
+        let mut header = SendHeader::default();
+        let (mut queue_id, mut sys_flag, mut born_timestamp, mut flag) = (None, None, None, None);
+        let short = request.code != request::SEND_MESSAGE;
+        for (name, value) in request.ext.iter() {
+            match field(name, short) {
+                Some(Field::Topic) => header.topic = value,
+                Some(Field::DefaultTopic) => header.default_topic = value,
+                Some(Field::DefaultTopicQueueNums) => {
+                    header.default_topic_queue_nums = value.trim().parse().unwrap_or_default()
+                }
+                Some(Field::QueueId) => queue_id = value.trim().parse().ok(),
+                Some(Field::SysFlag) => sys_flag = value.trim().parse().ok(),
+                Some(Field::BornTimestamp) => born_timestamp = value.trim().parse().ok(),
+                Some(Field::Flag) => flag = value.trim().parse().ok(),
+                Some(Field::Properties) => header.properties = value,
+                Some(Field::ReconsumeTimes) => header.reconsume_times = value.trim().parse().unwrap_or_default(),
+                Some(Field::MaxReconsumeTimes) => header.max_reconsume_times = value.trim().parse().ok(),
+                Some(Field::UnitMode) => header.unit_mode = value.eq_ignore_ascii_case("true"),
+                Some(Field::Batch) => header.batch = value.eq_ignore_ascii_case("true"),
+                None => {}
+            }
+        }
+        let missing = |name: &str| {
+            let remark = format!("the send header has no number in its field {name}");
+            Refusal::new(response::SYSTEM_ERROR, remark)
+        };
+        header.queue_id = queue_id.ok_or_else(|| missing("queueId"))?;
+        header.sys_flag = sys_flag.ok_or_else(|| missing("sysFlag"))?;
+        header.born_timestamp = born_timestamp.ok_or_else(|| missing("bornTimestamp"))?;
+        header.flag = flag.ok_or_else(|| missing("flag"))?;
+        Ok(header)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Topic,
+    DefaultTopic,
+    DefaultTopicQueueNums,
+    QueueId,
+    SysFlag,
+    BornTimestamp,
+    Flag,
+    Properties,
+    ReconsumeTimes,
+    UnitMode,
+    MaxReconsumeTimes,
+    Batch,
+}
+
+/// The fields with their long names (code 10) and their letters (310, 320), INTEROP 01 §10.
+const FIELDS: [(Field, &str, &str); 12] = [
+    (Field::Topic, "topic", "b"),
+    (Field::DefaultTopic, "defaultTopic", "c"),
+    (Field::DefaultTopicQueueNums, "defaultTopicQueueNums", "d"),
+    (Field::QueueId, "queueId", "e"),
+    (Field::SysFlag, "sysFlag", "f"),
+    (Field::BornTimestamp, "bornTimestamp", "g"),
+    (Field::Flag, "flag", "h"),
+    (Field::Properties, "properties", "i"),
+    (Field::ReconsumeTimes, "reconsumeTimes", "j"),
+    (Field::UnitMode, "unitMode", "k"),
+    (Field::MaxReconsumeTimes, "maxReconsumeTimes", "l"),
+    (Field::Batch, "batch", "m"),
+];
+
+fn field(name: &str, short: bool) -> Option<Field> {
+    if short {
+        // The letters b to m are the table's rows in order; the test walks it.
+        let [letter @ b'b'..=b'm'] = name.as_bytes() else { return None };
+        return Some(FIELDS[usize::from(letter - b'b')].0);
+    }
+    FIELDS.iter().find(|(_, long, _)| *long == name).map(|(field, ..)| *field)
+}
+
+/// A send of this tick, waiting for its commit.
+#[derive(Clone, Debug)]
+pub struct StagedSend {
+    /// Who asked.
+    pub conn: ConnId,
+    /// How to answer.
+    pub reply: ReplyTo,
+    /// Queue that was written to.
+    pub queue_id: i32,
+    /// Whether the answer waits for the disk under sync flush.
+    pub waits_for_flush: bool,
+    /// End of its batch in the log, once that is written.
+    pub end: PhyOffset,
+    /// Its records in the batch, then in `Sender::assigned`.
+    records: Range<usize>,
+    /// UNIQ_KEY in `Sender::texts`.
+    unique_key: Range<usize>,
+    /// Its batch was not written; why, says `Sender::refusal`.
+    refused: bool,
+}
+
+/// What a loop needs to take sends; its buffers live from tick to tick.
+pub struct Sender {
+    config: Arc<Config>,
+    additions: Additions,
+    store_host: SocketAddr,
+    unique_ids: UniqueIds,
+    properties: PropertyWriter,
+    joined: Vec<u8>,
+    parts: Vec<Range<usize>>,
+    texts: String,
+    next_queue: u32,
+    /// The sends of this tick in order.
+    pub staged: Vec<StagedSend>,
+    /// How many of them were part of a batch that is written, or failed to be.
+    appended: usize,
+    assigned: Vec<Assigned>,
+    refusal: Option<Refusal>,
+}
+
+/// Where a send goes and what it may use.
+pub struct SendCx<'a> {
+    /// Who asks.
+    pub conn: Conn,
+    /// Now, milliseconds.
+    pub now: Millis,
+    /// Topics of this moment.
+    pub topics: &'a TopicTable,
+    /// Groups, for sends to retry topics.
+    pub groups: &'a Groups,
+    /// The store, for its queues.
+    pub store: &'a Store,
+    /// The tick's batch.
+    pub batch: &'a mut Batch,
+}
+
+impl Sender {
+    /// A sender for one loop. `started` keeps the ids that two runs with one process id make apart.
+    pub fn new(config: Arc<Config>, loop_index: u16, started: Millis) -> Self {
+        let additions = Additions {
+            cluster: config.broker_cluster_name.clone(),
+            region: config.region_id.clone(),
+            trace_on: config.trace_on,
+        };
+        let store_host = config.store_host();
+        // Where Java has the hash of a class loader.
+        let seed = (((started / 1000) as u32) << 8) | u32::from(loop_index & 0xff);
+        Sender {
+            additions,
+            store_host,
+            unique_ids: UniqueIds::new(store_host.ip(), std::process::id(), seed),
+            properties: PropertyWriter::default(),
+            joined: Vec::new(),
+            parts: Vec::new(),
+            texts: String::new(),
+            next_queue: u32::from(loop_index),
+            staged: Vec::new(),
+            appended: 0,
+            assigned: Vec::new(),
+            refusal: None,
+            config,
+        }
+    }
+
+    /// Checks a send and stages its records.
+    pub fn stage(
+        &mut self,
+        cx: &mut SendCx<'_>,
+        request: &Command<'_>,
+        header: &SendHeader<'_>,
+    ) -> Result<(), NotStaged> {
+        let topic = self.check(cx, header)?;
+        let queue_id = self.choose_queue(topic, header, cx.conn)?;
+        if header.batch {
+            refuse_retry_batch(header.topic)?;
+        } else {
+            check_retry_topic(cx.groups, header, request.version)?;
+        }
+        let sys_flag = match topic.topic_filter_type {
+            TopicFilterType::MultiTag => header.sys_flag | sys_flag::MULTI_TAGS,
+            TopicFilterType::SingleTag => header.sys_flag,
+        };
+        if header.topic.len() > message::TOPIC_LEN_V1_MAX {
+            return Err(Refusal::new(
+                response::MESSAGE_ILLEGAL,
+                format!(
+                    "message topic length too long {}, the limit is {} bytes",
+                    header.topic.len(),
+                    message::TOPIC_LEN_V1_MAX
+                ),
+            )
+            .into());
+        }
+        let queue = cx.store.queue(header.topic, QueueId(queue_id as u32));
+        let record = NewRecord {
+            topic: header.topic,
+            queue_id,
+            flag: header.flag,
+            sys_flag,
+            born_timestamp: header.born_timestamp,
+            born_host: cx.conn.peer,
+            store_host: self.store_host,
+            reconsume_times: header.reconsume_times,
+            prepared_transaction_offset: 0,
+            body: request.body,
+            properties: &[],
+        };
+        let records = match header.batch {
+            true => self.stage_batch(cx, &queue, record, header.properties)?,
+            false => self.stage_one(cx, &queue, record, header.properties)?,
+        };
+        let start = self.texts.len();
+        let facts = self.properties.facts();
+        if let Some(range) = &facts.unique_key {
+            self.texts.push_str(self.properties.text(range));
+        }
+        self.staged.push(StagedSend {
+            conn: cx.conn.id,
+            reply: request.reply_to(),
+            queue_id,
+            waits_for_flush: !facts.no_wait,
+            end: PhyOffset(0),
+            records,
+            unique_key: start..self.texts.len(),
+            refused: false,
+        });
+        Ok(())
+    }
+
+    /// What Java calls msgCheck; the topic is returned so that it is looked up once.
+    fn check<'t>(&self, cx: &SendCx<'t>, header: &SendHeader<'_>) -> Result<&'t TopicConfig, NotStaged> {
+        let config = &*self.config;
+        if cx.now < config.start_accept_send_request_time_stamp {
+            let until = config.start_accept_send_request_time_stamp;
+            let remark = format!("broker unable to service, until {until} (milliseconds since 1970, UTC)");
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
+        }
+        let found = cx.topics.get(header.topic);
+        if config.broker_permission & topics::PERM_WRITE == 0 && found.is_some_and(|topic| topic.order) {
+            let remark = format!("the broker[{}] sending message is forbidden", config.broker_ip1);
+            return Err(Refusal::new(response::NO_PERMISSION, remark).into());
+        }
+        if found.is_none() {
+            topics::check_name(header.topic)
+                .map_err(|error| Refusal::new(response::INVALID_PARAMETER, error.to_string()))?;
+        }
+        if topics::send_is_forbidden(header.topic) {
+            let remark = format!("Sending message to topic[{}] is forbidden.", header.topic);
+            return Err(Refusal::new(response::NO_PERMISSION, remark).into());
+        }
+        found.map(|topic| &**topic).ok_or(NotStaged::TopicMissing)
+    }
+
+    fn choose_queue(&mut self, topic: &TopicConfig, header: &SendHeader<'_>, conn: Conn) -> Result<i32, Refusal> {
+        let queues = i64::from(topic.write_queue_nums.max(topic.read_queue_nums));
+        if i64::from(header.queue_id) >= queues || topic.write_queue_nums == 0 && header.queue_id < 0 {
+            let remark = format!(
+                "request queueId[{}] is illegal, topic {} has {} write and {} read queues Producer: {}",
+                header.queue_id, header.topic, topic.write_queue_nums, topic.read_queue_nums, conn.peer
+            );
+            return Err(Refusal::new(response::INVALID_PARAMETER, remark));
+        }
+        if header.queue_id >= 0 {
+            return Ok(header.queue_id);
+        }
+        // In turn rather than at random: nobody can tell, and it spreads better.
+        self.next_queue = self.next_queue.wrapping_add(1);
+        Ok((self.next_queue % topic.write_queue_nums) as i32)
+    }
+
+    fn stage_one(
+        &mut self,
+        cx: &mut SendCx<'_>,
+        queue: &Arc<Queue>,
+        record: NewRecord<'_>,
+        properties: &str,
+    ) -> Result<Range<usize>, NotStaged> {
+        if record.body.is_empty() {
+            let remark = "the message has no body; a body of 1 byte or more is needed";
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
+        }
+        let ids = &mut self.unique_ids;
+        let now = cx.now;
+        let mut make_unique_key = |out: &mut Vec<u8>| ids.push_next(now, out);
+        self.properties.write(properties, &self.additions, Some(&mut make_unique_key));
+        self.refuse_unbuilt(record.sys_flag)?;
+        self.check_sizes(&record, self.properties.bytes().len())?;
+        let tags_code = self.tags_code();
+        let record = NewRecord { properties: self.properties.bytes(), ..record };
+        let index = cx.batch.stage(queue, &record, tags_code).map_err(not_staged)?;
+        Ok(index..index + 1)
+    }
+
+    fn stage_batch(
+        &mut self,
+        cx: &mut SendCx<'_>,
+        queue: &Arc<Queue>,
+        record: NewRecord<'_>,
+        properties: &str,
+    ) -> Result<Range<usize>, NotStaged> {
+        if record.body.is_empty() {
+            return Err(Refusal::new(response::SYSTEM_ERROR, "the batch has no message in it").into());
+        }
+        let max = self.config.max_message_size;
+        if record.body.len() > max {
+            let remark = format!(
+                "message body size exceeded: the batch has {} bytes, msg body length limit {max}B",
+                record.body.len()
+            );
+            return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
+        }
+        self.properties.write(properties, &self.additions, None);
+        self.refuse_unbuilt(record.sys_flag)?;
+        let wrapper = self.properties.bytes();
+        // All items are looked at before the first is staged: a bad one must leave nothing behind.
+        for item in batch::items(record.body) {
+            let item = item.map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.to_string()))?;
+            let len = joined_len(item.properties, wrapper);
+            let record = NewRecord { body: item.body, ..record };
+            self.check_sizes(&record, len)?;
+        }
+        let (joined, parts) = (&mut self.joined, &mut self.parts);
+        joined.clear();
+        parts.clear();
+        for item in batch::items(record.body).map_while(Result::ok) {
+            parts.push(join(item.properties, wrapper, joined));
+        }
+        let records = batch::items(record.body).map_while(Result::ok).zip(parts.iter()).map(|(item, part)| {
+            let properties = &joined[part.clone()];
+            let tags = message::properties::get(properties, message::properties::TAGS);
+            let record = NewRecord { flag: item.flag, body: item.body, properties, ..record };
+            (record, tags.map_or(0, message::tags_code))
+        });
+        cx.batch.stage_group(queue, records).map_err(not_staged)
+    }
+
+    fn tags_code(&self) -> i64 {
+        self.properties.facts().tags.as_ref().map_or(0, |range| message::tags_code(self.properties.text(range)))
+    }
+
+    /// What later parts bring is refused by name, never stored as a plain message.
+    fn refuse_unbuilt(&self, sys_flag: i32) -> Result<(), Refusal> {
+        let facts = self.properties.facts();
+        let refuse = |what: &str| {
+            let remark = format!("{what} are not supported by this broker yet; the message was not stored");
+            Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
+        };
+        if let Some(range) = &facts.delay {
+            let text = self.properties.text(range);
+            match text.trim().parse::<i32>() {
+                Ok(level) if level > 0 => return refuse(&format!("delayed messages (property DELAY={level})")),
+                Ok(_) => {}
+                Err(_) => {
+                    let remark = format!("the property DELAY is {text:?}; a whole number is needed");
+                    return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+                }
+            }
+        }
+        if let Some(name) = facts.timer {
+            return refuse(&format!("timer messages (property {name})"));
+        }
+        if facts.prepared || sys_flag & sys_flag::TRANSACTION_MASK != 0 {
+            return refuse("transactional messages (property TRAN_MSG)");
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self, record: &NewRecord<'_>, properties_len: usize) -> Result<(), Refusal> {
+        let max = self.config.max_message_size;
+        let illegal = |found: String| {
+            // Java's text first: people and scripts look for it.
+            let remark = format!(
+                "the message is illegal, maybe msg body or properties length not matched. msg body length limit {max}B, \
+                 msg properties length limit 32KB. {found}"
+            );
+            Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
+        };
+        if properties_len > PROPERTIES_LEN_MAX {
+            return illegal(format!(
+                "The properties have {properties_len} bytes with what the broker adds, the limit is {PROPERTIES_LEN_MAX}."
+            ));
+        }
+        if record.body.len() > max {
+            return illegal(format!("The body has {} bytes, the limit is maxMessageSize={max}.", record.body.len()));
+        }
+        let len = record.body.len() + properties_len + record.topic.len() + message::OVERHEAD_V1_IPV4;
+        if len > max + RECORD_OVERHEAD_MAX {
+            return illegal(format!("The record has {len} bytes, the limit is {}.", max + RECORD_OVERHEAD_MAX));
+        }
+        Ok(())
+    }
+
+    /// The batch is in the log: takes over what was assigned to its records.
+    pub fn stored(&mut self, batch: &Batch) {
+        let base = self.assigned.len();
+        self.assigned.extend((0..batch.len()).map(|index| batch.assigned(index)));
+        for staged in &mut self.staged[self.appended..] {
+            staged.records = base + staged.records.start..base + staged.records.end;
+            staged.end = batch.end();
+        }
+        self.appended = self.staged.len();
+    }
+
+    /// The batch is not in the log, for this reason.
+    pub fn not_stored(&mut self, refusal: &Refusal) {
+        self.staged[self.appended..].iter_mut().for_each(|staged| staged.refused = true);
+        self.refusal = Some(refusal.clone());
+        self.appended = self.staged.len();
+    }
+
+    /// Why a send was not stored.
+    pub fn refusal(&self, staged: &StagedSend) -> Option<&Refusal> {
+        self.refusal.as_ref().filter(|_| staged.refused)
+    }
+
+    /// Where the records of a stored send went.
+    pub fn records(&self, staged: &StagedSend) -> &[Assigned] {
+        &self.assigned[staged.records.clone()]
+    }
+
+    /// UNIQ_KEY of a staged send.
+    pub fn unique_key(&self, staged: &StagedSend) -> &str {
+        &self.texts[staged.unique_key.clone()]
+    }
+
+    /// Forgets the tick.
+    pub fn clear(&mut self) {
+        self.staged.clear();
+        self.texts.clear();
+        self.assigned.clear();
+        self.appended = 0;
+        self.refusal = None;
+    }
+
+    /// Appends the answer of a stored send: `code` is 0, or says what could not be waited for.
+    pub fn write_stored(&self, out: &mut BytesMut, stored: &Stored<'_>, code: i32) {
+        let id = |assigned: &Assigned| {
+            OffsetMessageId { store_host: self.store_host, phy_offset: assigned.phy_offset }.text()
+        };
+        let mut ids;
+        let first_id;
+        let message_id: &str = match stored.records {
+            [one] => {
+                first_id = id(one);
+                &first_id
+            }
+            many => {
+                ids = String::with_capacity(many.len() * 33);
+                for (index, assigned) in many.iter().enumerate() {
+                    if index > 0 {
+                        ids.push(',');
+                    }
+                    ids.push_str(&id(assigned));
+                }
+                &ids
+            }
+        };
+        let queue_offset = stored.records.first().map_or(0, |assigned| assigned.queue_offset.0 as i64);
+        let mut ext: SmallVec<[(&str, Value<'_>); 6]> = SmallVec::new();
+        ext.push(("msgId", Value::Str(message_id)));
+        ext.push(("queueId", Value::I64(i64::from(stored.queue_id))));
+        ext.push(("queueOffset", Value::I64(queue_offset)));
+        if !stored.unique_key.is_empty() {
+            ext.push(("transactionId", Value::Str(stored.unique_key)));
+        }
+        ext.extend(self.always());
+        command::write_response(out, stored.reply, code, None, &ext, &[]);
+    }
+
+    /// Appends the answer of a send that was not stored.
+    pub fn write_refused(&self, out: &mut BytesMut, reply: ReplyTo, refusal: &Refusal) {
+        command::write_response(out, reply, refusal.code, Some(&refusal.remark), &self.always(), &[]);
+    }
+
+    /// The fields of every answer to a send whose header could be read.
+    fn always(&self) -> [(&'static str, Value<'_>); 2] {
+        let trace = if self.additions.trace_on { "true" } else { "false" };
+        [("MSG_REGION", Value::Str(&self.additions.region)), ("TRACE_ON", Value::Str(trace))]
+    }
+}
+
+/// What the answer of a stored send says.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// How to answer.
+    pub reply: ReplyTo,
+    /// Queue that was written to.
+    pub queue_id: i32,
+    /// Where its records went.
+    pub records: &'a [Assigned],
+    /// UNIQ_KEY, empty when there is none.
+    pub unique_key: &'a str,
+}
+
+fn refuse_retry_batch(topic: &str) -> Result<(), Refusal> {
+    match topic.starts_with(RETRY_PREFIX) {
+        true => {
+            let remark = format!("batch request does not support retry group {topic}");
+            Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Sends to a group's retry topic: the group must be configured, and what would go to its dead-letter topic is refused
+/// until dead letters are built.
+fn check_retry_topic(groups: &Groups, header: &SendHeader<'_>, version: i32) -> Result<(), Refusal> {
+    let Some(name) = header.topic.strip_prefix(RETRY_PREFIX) else { return Ok(()) };
+    let Some(group) = groups.get_or_create(name) else {
+        let remark = format!("subscription group not exist, {name}");
+        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+    };
+    let max = header.max_reconsume_times.filter(|_| version >= VERSION_3_4_9).unwrap_or(group.retry_max_times);
+    if header.reconsume_times > max {
+        let remark = format!(
+            "the message was given back {} times, the limit is {max}; dead-letter topics are not supported by this broker \
+             yet, the message was not stored",
+            header.reconsume_times
+        );
+        return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
+    }
+    Ok(())
+}
+
+fn not_staged(error: StageError) -> NotStaged {
+    match error {
+        StageError::BatchFull { .. } => NotStaged::BatchFull,
+        error => Refusal::new(response::MESSAGE_ILLEGAL, format!("the message is illegal: {error}")).into(),
+    }
+}
+
+/// An item's own properties, a separator if it lacks one, and the wrapper's (INTEROP 03 §4).
+fn join(own: &[u8], wrapper: &[u8], out: &mut Vec<u8>) -> Range<usize> {
+    let start = out.len();
+    out.extend_from_slice(own);
+    if needs_separator(own, wrapper) {
+        out.push(message::properties::PROPERTY_SEPARATOR);
+    }
+    out.extend_from_slice(wrapper);
+    start..out.len()
+}
+
+fn joined_len(own: &[u8], wrapper: &[u8]) -> usize {
+    own.len() + usize::from(needs_separator(own, wrapper)) + wrapper.len()
+}
+
+fn needs_separator(own: &[u8], wrapper: &[u8]) -> bool {
+    !wrapper.is_empty() && own.last().is_some_and(|last| *last != message::properties::PROPERTY_SEPARATOR)
+}

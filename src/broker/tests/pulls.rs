@@ -1,0 +1,202 @@
+//! Pulls and held pulls: statuses, limits, filters, waiting.
+
+use super::*;
+use crate::wire::codes::response;
+
+fn start(name: &str, loops: usize) -> TestBroker {
+    TestBroker::start(name, Options { loops, ..Options::default() })
+}
+
+fn heartbeat(client: &mut TestClient, group: &str, topic: &str, expression: &str, version: i64, model: &str) {
+    let tags: Vec<_> = expression.split("||").map(str::trim).filter(|tag| *tag != "*").collect();
+    let codes: Vec<_> = tags.iter().map(|tag| message::java_hash(tag)).collect();
+    let body = format!(
+        r#"{{"clientID":"c1","consumerDataSet":[{{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"{group}","messageModel":"{model}","subscriptionDataSet":[{{"classFilterMode":false,"codeSet":{codes:?},"expressionType":"TAG","subString":"{expression}","subVersion":{version},"tagsSet":{tags:?},"topic":"{topic}"}}],"unitMode":false}}],"producerDataSet":[]}}"#
+    );
+    assert_eq!(client.call(request::HEART_BEAT, &[], body.as_bytes()).code, 0);
+}
+
+#[test]
+fn every_status_has_its_code_and_the_four_numbers() {
+    for loops in LOOPS {
+        let broker = start("pull-status", loops);
+        let mut client = broker.connect();
+        for index in 0..5 {
+            client.put("T", 0, &format!("{index}"), "TAGS\u{1}a\u{2}");
+        }
+        // (queue, offset, subscription) to (code, remark, next, max)
+        let rows: [(&str, i64, &str, i32, &str, i64, i64); 8] = [
+            ("0", 0, "*", response::SUCCESS, "FOUND", 5, 5),
+            ("0", 3, "a || b", response::SUCCESS, "FOUND", 5, 5),
+            ("0", 0, "b", response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", 5, 5),
+            ("0", 5, "*", response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", 5, 5),
+            ("0", 6, "*", response::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", 5, 5),
+            ("0", -1, "*", response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", 0, 5),
+            ("1", 0, "*", response::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE", 0, 0),
+            ("1", 7, "*", response::PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE", 0, 0),
+        ];
+        for (queue, offset, subscription, code, remark, next, max) in rows {
+            let offset = offset.to_string();
+            let answer =
+                client.call(request::PULL_MESSAGE, &pull_fields("G", "T", queue, &offset, "4", subscription), &[]);
+            assert_eq!((answer.code, answer.remark.as_str()), (code, remark), "{queue} {offset} {subscription}");
+            assert_eq!(answer.number("nextBeginOffset"), next, "{answer:?}");
+            assert_eq!((answer.number("minOffset"), answer.number("maxOffset")), (0, max));
+            assert_eq!(answer.number("suggestWhichBrokerId"), 0);
+            assert_eq!((answer.number("topicSysFlag"), answer.number("groupSysFlag")), (0, 0));
+        }
+        let three = with(pull_fields("G", "T", "0", "1", "4", "*"), "maxMsgNums", "3");
+        assert_eq!(client.call(request::LITE_PULL_MESSAGE, &three, &[]).messages().len(), 3);
+    }
+}
+
+#[test]
+fn checks_come_in_javas_order_with_javas_codes() {
+    for loops in LOOPS {
+        let broker = start("pull-checks", loops);
+        let mut client = broker.connect();
+        client.put("T", 0, "x", "");
+        let call = |client: &mut TestClient, fields: &[(&str, &str)]| client.call(request::PULL_MESSAGE, fields, &[]);
+        let pull = |topic, queue, flag, text| pull_fields("G", topic, queue, "0", flag, text);
+        assert_eq!(call(&mut client, &pull("Unknown", "0", "4", "*")).code, response::TOPIC_NOT_EXIST);
+        let answer = call(&mut client, &pull("T", "8", "4", "*"));
+        assert_eq!(answer.code, response::INVALID_PARAMETER);
+        assert!(answer.remark.contains("queueId[8]") && answer.remark.contains("[4]"), "{answer:?}");
+        assert_eq!(call(&mut client, &pull("T", "-1", "4", "*")).code, response::INVALID_PARAMETER);
+        assert_eq!(call(&mut client, &pull("T", "x", "4", "*")).code, response::SYSTEM_ERROR);
+        assert_eq!(call(&mut client, &pull("T", "0", "4", "||")).code, response::SUBSCRIPTION_PARSE_FAILED);
+        let sql = with(pull("T", "0", "4", "a > 1"), "expressionType", "SQL92");
+        let answer = call(&mut client, &sql);
+        assert_eq!((answer.code, answer.remark.ends_with("SQL92")), (response::SYSTEM_ERROR, true));
+
+        let answer = call(&mut client, &pull("T", "0", "0", ""));
+        assert_eq!((answer.code, answer.remark.as_str()), (24, "the consumer's group info not exist"));
+        heartbeat(&mut client, "G", "Other", "*", 5, "CLUSTERING");
+        let answer = call(&mut client, &pull("T", "0", "0", ""));
+        assert_eq!((answer.code, answer.remark.as_str()), (24, "the consumer's subscription not exist"));
+        heartbeat(&mut client, "G", "T", "*", 6, "CLUSTERING");
+        let newer = with(pull("T", "0", "0", ""), "subVersion", "7");
+        let answer = call(&mut client, &newer);
+        assert_eq!((answer.code, answer.remark.as_str()), (25, "the consumer's subscription not latest"));
+        assert_eq!(call(&mut client, &with(pull("T", "0", "0", ""), "subVersion", "6")).messages().len(), 1);
+    }
+}
+
+#[test]
+fn the_commit_flag_stores_the_offset() {
+    let broker = start("pull-commit", 1);
+    let mut client = broker.connect();
+    client.put("T", 0, "x", "");
+    client.call(request::PULL_MESSAGE, &with(pull_fields("G", "T", "0", "0", "4", "*"), "commitOffset", "9"), &[]);
+    let query = [("consumerGroup", "G"), ("topic", "T"), ("queueId", "0")];
+    assert_eq!(client.call(request::QUERY_CONSUMER_OFFSET, &query, &[]).get("offset"), "0", "nothing was stored");
+    client.call(request::PULL_MESSAGE, &with(pull_fields("G", "T", "0", "0", "5", "*"), "commitOffset", "9"), &[]);
+    assert_eq!(client.call(request::QUERY_CONSUMER_OFFSET, &query, &[]).get("offset"), "9");
+}
+
+#[test]
+fn a_held_pull_wakes_for_what_it_wants_and_for_nothing_else() {
+    for loops in LOOPS {
+        for sync_flush in [false, true] {
+            let name = if sync_flush { "pull-held-sync" } else { "pull-held" };
+            let broker = TestBroker::start(name, Options { loops, sync_flush, ..Options::default() });
+            let mut producer = broker.connect();
+            producer.put("T", 0, "first", "TAGS\u{1}a\u{2}");
+            // More consumers than loops, so that every loop holds something.
+            let mut consumers: Vec<_> = (0..8).map(|_| broker.connect()).collect();
+            for consumer in &mut consumers {
+                consumer.send(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "1", "6", "b"), &[]);
+            }
+            wait_until(|| broker.running().handles().held.total() == 8);
+            producer.put("T", 0, "unwanted", "TAGS\u{1}a\u{2}");
+            producer.put("T", 1, "other queue", "TAGS\u{1}b\u{2}");
+            assert!(consumers[0].try_receive(Duration::from_millis(100)).is_none());
+            let sent = Instant::now();
+            producer.put("T", 0, "wanted", "TAGS\u{1}b\u{2}");
+            for consumer in &mut consumers {
+                let answer = consumer.receive();
+                assert_eq!(answer.messages(), [(2, "wanted".to_owned())]);
+                assert_eq!(answer.number("nextBeginOffset"), 3);
+            }
+            assert!(sent.elapsed() < Duration::from_secs(3), "{:?}", sent.elapsed());
+            assert_eq!(broker.running().handles().held.total(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_held_pull_is_answered_when_its_time_is_over() {
+    for loops in LOOPS {
+        let broker = start("pull-timeout", loops);
+        let mut client = broker.connect();
+        client.put("T", 0, "x", "TAGS\u{1}a\u{2}");
+        let asked = Instant::now();
+        let fields = with(pull_fields("G", "T", "0", "1", "6", "*"), "suspendTimeoutMillis", "400");
+        let answer = client.call(request::PULL_MESSAGE, &fields, &[]);
+        let waited = asked.elapsed();
+        assert_eq!((answer.code, answer.number("nextBeginOffset")), (response::PULL_NOT_FOUND, 1));
+        assert!(waited >= Duration::from_millis(390) && waited < Duration::from_millis(2000), "{waited:?}");
+        // What did not match is skipped when the time is over, so that the group gets on.
+        let fields = with(pull_fields("G", "T", "0", "1", "6", "b"), "suspendTimeoutMillis", "400");
+        client.send(request::PULL_MESSAGE, &fields, &[]);
+        let mut producer = broker.connect();
+        producer.put("T", 0, "y", "TAGS\u{1}a\u{2}");
+        let answer = client.receive();
+        assert_eq!((answer.code, answer.number("nextBeginOffset")), (response::PULL_RETRY_IMMEDIATELY, 2));
+    }
+}
+
+#[test]
+fn what_a_connection_held_is_forgotten_with_it() {
+    for loops in LOOPS {
+        let broker = start("pull-closed", loops);
+        let mut client = broker.connect();
+        client.put("T", 0, "x", "");
+        for _ in 0..50 {
+            client.send(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "1", "6", "*"), &[]);
+        }
+        wait_until(|| broker.running().handles().held.total() == 50);
+        drop(client);
+        wait_until(|| broker.running().handles().held.total() == 0);
+        assert_eq!(broker.connect().put("T", 0, "y", "").code, 0);
+    }
+}
+
+#[test]
+fn nothing_is_missed_between_a_pull_and_the_message_that_it_waits_for() {
+    for loops in LOOPS {
+        let broker = start("pull-race", loops);
+        broker.connect().put("T", 0, "0", "");
+        let addr = broker.running().addrs()[0];
+        let producer = std::thread::Builder::new()
+            .name("producer".into())
+            .spawn(move || {
+                let mut client = TestClient::connect(addr);
+                for index in 1..2000 {
+                    client.put("T", 0, &index.to_string(), "");
+                }
+            })
+            .unwrap();
+        let mut client = broker.connect();
+        let mut next = 0;
+        while next < 2000 {
+            let offset = next.to_string();
+            let answer = client.call(request::PULL_MESSAGE, &pull_fields("G", "T", "0", &offset, "6", "*"), &[]);
+            assert_eq!(answer.code, response::SUCCESS, "a time-out would mean that a wake was lost");
+            for (offset, body) in answer.messages() {
+                assert_eq!((offset, body), (next, next.to_string()));
+                next += 1;
+            }
+        }
+        producer.join().unwrap();
+    }
+}
+
+/// Waits for what another thread is about to do.
+fn wait_until(done: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "it never happened");
+        std::thread::yield_now();
+    }
+}
