@@ -1,3 +1,7 @@
 //! The `rocketmq` executable: hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rocketmq::app::main()
+}

@@ -75,7 +75,7 @@ fn verdict(interface: &str, address: IpAddr, up: bool) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) if address.is_link_local() => Some("link-local"),
         IpAddr::V4(address) if address.is_unspecified() => Some("no address"),
-        IpAddr::V6(_) => Some("IPv6: clients before 5.0 cannot parse it; give it by hand if all yours can"),
+        IpAddr::V6(_) => Some("IPv6, which message ids and clients before 5.0 have no room for"),
         IpAddr::V4(_) => None,
     }
 }
@@ -118,10 +118,11 @@ pub fn choose_for_development(asked: Option<IpAddr>, candidates: &[Candidate]) -
     if let Some(address) = asked {
         return choose(Some((address, "--advertise")), ANY, candidates);
     }
-    let others: Vec<_> = candidates.iter().filter(|card| card.skipped.is_none()).map(ToString::to_string).collect();
+    let others: Vec<_> =
+        candidates.iter().filter(|card| card.skipped.is_none()).map(|card| card.address.to_string()).collect();
     let elsewhere = match others.as_slice() {
         [] => "for clients elsewhere give --advertise IP".to_owned(),
-        some => format!("for clients elsewhere give --advertise IP (this machine has {})", some.join(", ")),
+        some => format!("for clients elsewhere give --advertise IP, here perhaps {}", some.join(" or ")),
     };
     let reason = format!("serves clients on this machine; {elsewhere}");
     Advertised { address: IpAddr::V4(Ipv4Addr::LOCALHOST), reason, warning: None }
@@ -136,7 +137,7 @@ fn position(usable: usize) -> &'static str {
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.interface, self.address)?;
-        self.skipped.map_or(Ok(()), |why| write!(f, " (skipped: {why})"))
+        self.skipped.map_or(Ok(()), |why| write!(f, " ({why})"))
     }
 }
 
@@ -197,7 +198,7 @@ mod tests {
         let cards = [candidate("lo", "127.0.0.1"), candidate("eth0", "10.0.0.5")];
         let chosen = choose_for_development(None, &cards);
         assert_eq!(chosen.address, ip("127.0.0.1"));
-        assert!(chosen.reason.contains("--advertise IP (this machine has eth0 10.0.0.5)"), "{}", chosen.reason);
+        assert!(chosen.reason.contains("--advertise IP, here perhaps 10.0.0.5"), "{}", chosen.reason);
         assert_eq!(choose_for_development(Some(ip("10.0.0.5")), &cards).reason, "given by --advertise");
     }
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench;
+
 /// One executable that replaces a RocketMQ installation.
 #[derive(Debug, Parser)]
 #[command(name = "rocketmq", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
@@ -24,6 +26,8 @@ pub enum Command {
     Namesrv(Namesrv),
     /// A broker
     Broker(Broker),
+    /// Load for a cluster, and probes of the machine
+    Bench(bench::Args),
 }
 
 /// `rocketmq dev`.

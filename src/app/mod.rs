@@ -1,6 +1,13 @@
 //! L5: the program. Reads arguments and configuration, checks that a start can succeed before anything is touched,
 //! starts the roles in order, waits for a signal and stops them in the reverse order. Knows everything; nothing knows it.
 
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::bench;
+
 pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
@@ -8,8 +15,61 @@ pub mod logging;
 pub mod plan;
 pub mod preflight;
 pub mod report;
+pub mod run;
 pub mod signals;
 pub mod unused_keys;
 
 // The names that the tables of keys are written with.
 pub use crate::base::{keys, properties};
+
+/// Exit code of a start that was refused or failed.
+const FAILED: u8 = 1;
+/// Exit code of a command line that cannot be understood.
+const USAGE: u8 = 2;
+
+/// Runs the command that the arguments ask for.
+pub fn main() -> ExitCode {
+    match cli::Cli::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(told) => usage(&told),
+    }
+}
+
+fn run(arguments: cli::Cli) -> ExitCode {
+    let (name, ended) = match arguments.command {
+        cli::Command::Dev(args) => ("dev", serve("dev", plan::dev(&args))),
+        cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", plan::namesrv(&args))),
+        cli::Command::Broker(args) => ("broker", serve("broker", plan::broker(&args))),
+        cli::Command::Bench(args) => ("bench", bench::run(args).map_err(|error| vec![error.to_string()])),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("rocketmq {name}: {problem}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn serve(name: &str, planned: Result<plan::Plan, Vec<String>>) -> Result<(), Vec<String>> {
+    let plan = planned?;
+    plan.preflight()?;
+    run::run(name, plan)
+}
+
+fn usage(told: &clap::Error) -> ExitCode {
+    match told.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{told}");
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{told}");
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            eprintln!("rocketmq: {}", cli::one_line(told));
+            ExitCode::from(USAGE)
+        }
+    }
+}

@@ -294,7 +294,6 @@ impl<'a> Scanner<'a> {
     }
 
     /// Text, a number as its text, `true` or `false` as their text; `None` within for `null`.
-    #[allow(clippy::option_option, reason = "the outer one is the scanner's, the inner one JSON's null")]
     fn scalar(&mut self) -> Option<Option<Cow<'a, str>>> {
         let start = self.at;
         match self.peek()? {

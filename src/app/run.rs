@@ -1,0 +1,144 @@
+//! The start list and the stop list: reading them top-down is the operations manual. Every role listens before anything
+//! on disk is touched, so that a port in use changes nothing, and answers only after its data is open.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::clock::Clock;
+use crate::base::disk::{Disk, RealDisk};
+use crate::base::shutdown::Shutdown;
+use crate::broker;
+use crate::namesrv::NameServer;
+use crate::net::control::ControlRuntime;
+use crate::net::limits::Limits;
+
+use super::plan::{BrokerPlan, NamesrvPlan, Plan};
+use super::report::Report;
+use super::{logging, signals};
+
+/// How long the stop of a name server waits for answers that are owed.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Starts the roles of a plan, runs until a signal, stops them.
+pub fn run(what: &str, plan: Plan) -> Result<(), Vec<String>> {
+    start_and_stop(what, &plan).map_err(|problem| vec![problem])
+}
+
+fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
+    let began = Instant::now();
+    logging::start()?;
+    plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    plan.unused.iter().for_each(|key| tracing::info!("changes nothing here: {key}"));
+    let mut signals = signals::Waiting::start().map_err(|error| format!("taking over signals: {error}"))?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let clock = Clock::System;
+
+    // The start list. All ports first: until they are ours, no folder is made.
+    let runtime = ControlRuntime::start().map_err(told)?;
+    let control = runtime.control();
+    let name_server = plan.namesrv.as_ref().map(|plan| NameServer::open(plan.config.clone(), disk.clone()));
+    let name_server = name_server.transpose().map_err(told)?.map(NameServer::bind).transpose().map_err(told)?;
+    let broker = plan.broker.as_ref().map(|plan| broker::server::Bound::bind(plan.config.clone(), Limits::default()));
+    let broker = broker.transpose().map_err(told)?;
+    let name_server = name_server.map(|bound| bound.run(clock.clone(), control.clone())).transpose().map_err(told)?;
+    let broker = match (broker, &plan.broker) {
+        (Some(bound), Some(plan)) => Some(bound.open(plan.store.clone(), disk, clock).map_err(told)?),
+        _ => None,
+    };
+    if let Some(opened) = &broker {
+        opened.report.notes.iter().for_each(|note| tracing::info!("store: {note}"));
+    }
+    let broker = broker.map(|opened| opened.start(control.clone())).transpose().map_err(told)?;
+    if let Some(broker) = &broker {
+        // Whoever reads "ready" may ask a name server for the broker at once.
+        let registration = broker.handles().registration.clone();
+        control.handle().block_on(async move { registration.topic_changed(broker::topics::DEFAULT_TOPIC).await });
+    }
+    let failures = [name_server.as_ref().map(|role| role.failed()), broker.as_ref().map(|role| role.failed())];
+    for failure in failures.into_iter().flatten() {
+        control.handle().spawn(wake_when(failure, signals.waker()));
+    }
+    report(what, plan, began).print();
+
+    let signal = signals.wait();
+
+    // The stop list: clients lose the broker before the name server that told them of it.
+    tracing::info!("stopping: {}", signal.unwrap_or("an event loop has died, its panic is in the log above"));
+    let stopped = broker.map(broker::server::Running::stop).transpose().map_err(told);
+    if let Some(name_server) = name_server {
+        name_server.shutdown(DRAIN);
+    }
+    runtime.shutdown(DRAIN);
+    stopped?;
+    match signal {
+        Some(_) => tracing::info!("stopped"),
+        None => return Err("an event loop died, see its panic in the log; the store is closed cleanly".to_owned()),
+    }
+    Ok(())
+}
+
+async fn wake_when(mut failure: Shutdown, waker: signals::Waker) {
+    failure.stopped().await;
+    waker.wake();
+}
+
+fn report(what: &str, plan: &Plan, began: Instant) -> Report {
+    let mut report = Report::ready(what, began.elapsed().as_millis());
+    if let Some(namesrv) = &plan.namesrv {
+        report.row("name server", vec![format!("listens on {}", namesrv.listens())]);
+    }
+    if let Some(broker) = &plan.broker {
+        report_broker(&mut report, broker);
+    }
+    report.row("data", data(plan));
+    report.row("log", vec![format!("stderr; {}=debug tells more", logging::LEVELS)]);
+    if let Some(broker) = &plan.broker {
+        hint(&mut report, broker, plan.namesrv.as_ref());
+    }
+    report.hint("Ctrl-C stops.");
+    report
+}
+
+fn report_broker(report: &mut Report, broker: &BrokerPlan) {
+    let config = &broker.config;
+    let listens: Vec<_> = broker.listens().iter().map(ToString::to_string).collect();
+    let mut lines =
+        vec![format!("{} of {}, listens on {}", config.broker_name, config.broker_cluster_name, listens[0])];
+    lines.extend(listens[1..].iter().map(|vip| format!("and on {vip} for clients before 4.5 (VIP channel)")));
+    lines.push(match config.namesrv_addrs.as_slice() {
+        [] => "registers nowhere".to_owned(),
+        some => format!("registers at {}", some.join(", ")),
+    });
+    report.row("broker", lines);
+    let advertised = &broker.advertised;
+    let mut lines = vec![format!("{}:{}: {}", advertised.address, config.listen_port, advertised.reason)];
+    lines.extend(advertised.warning.clone());
+    for (what, skipped) in [("this machine has", false), ("not used", true)] {
+        let cards = broker.candidates.iter().filter(|card| card.skipped.is_some() == skipped);
+        let cards: Vec<_> = cards.map(ToString::to_string).collect();
+        if !cards.is_empty() {
+            lines.push(format!("{what}: {}", cards.join(", ")));
+        }
+    }
+    report.row("clients are told", lines);
+}
+
+fn data(plan: &Plan) -> Vec<String> {
+    let store = plan.broker.as_ref().map(|broker| broker.store.root.display().to_string());
+    store.into_iter().chain(plan.namesrv.as_ref().map(|namesrv| namesrv.data.display().to_string())).collect()
+}
+
+fn hint(report: &mut Report, broker: &BrokerPlan, namesrv: Option<&NamesrvPlan>) {
+    let port = namesrv.map(|namesrv| namesrv.config.listen.port());
+    let name_server =
+        port.map(|port| format!("127.0.0.1:{port}")).or_else(|| broker.config.namesrv_addrs.first().cloned());
+    if let Some(name_server) = name_server {
+        report.hint("Send a first message with any RocketMQ client; with the Java distribution:");
+        report.hint(format!("  export NAMESRV_ADDR={name_server}"));
+        report.hint("  sh bin/tools.sh org.apache.rocketmq.example.quickstart.Producer");
+    }
+}
+
+fn told(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,8 @@
+//! THE integration binary: drives the built `rocketmq` as a user would, one module per theme. Nothing here reaches into
+//! the program but through its command line, its files and its sockets.
+
+mod command_line;
+mod documentation;
+mod harness;
+mod round_trip;
+mod start_stop;
