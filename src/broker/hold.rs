@@ -11,9 +11,9 @@ use crate::store::Queue;
 use crate::wire::command::ReplyTo;
 
 use super::filter::TagFilter;
-use super::pull::PullHeader;
+use super::pull::OwnedPull;
 
-/// Held pulls per loop, about 700 bytes each. One Java client holds one per queue, so this is thousands of clients; a
+/// Held pulls per loop, about 600 bytes each. One Java client holds one per queue, so this is thousands of clients; a
 /// pull that finds no room is answered PULL_NOT_FOUND at once and comes back by itself.
 pub const HELD_PULLS_MAX: usize = 100_000;
 
@@ -25,7 +25,7 @@ pub struct HeldPull {
     /// How to answer.
     pub reply: ReplyTo,
     /// What was asked.
-    pub header: PullHeader<'static>,
+    pub pull: OwnedPull,
     /// The queue that has to grow.
     pub queue: Arc<Queue>,
     /// What it has to grow by.
@@ -94,7 +94,7 @@ impl Holds {
         let end = queue.max().0 as i64;
         for (_, slot) in self.by_queue.range((key, 0)..=(key, Slot::MAX)) {
             let Some(held) = &self.slots[*slot as usize] else { continue };
-            if end > held.header.offset && tags_codes.iter().any(|code| held.filter.matches(*code)) {
+            if end > held.pull.offset() && tags_codes.iter().any(|code| held.filter.matches(*code)) {
                 woken.push(*slot);
             }
         }

@@ -2,16 +2,16 @@
 //! from the log into the reply. Never waits: what is not in the page cache is handed back as a `ColdRead`, what has
 //! nothing to give and may wait is handed back to be held.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use crate::base::position::{QueueId, QueueOffset};
 use crate::store::{Entry, Queue, ReadError, Scan, ScanLimits, ScanStatus, Store};
-use crate::wire::codes::{request, response};
-use crate::wire::command::{self, Command, OpenFrame, ReplyTo, Value};
+use crate::wire::codes::response;
+use crate::wire::command::{self, OpenFrame, ReplyTo, Value};
 use crate::wire::flags::pull as pull_flag;
+use crate::wire::request::Pull;
 
 use super::answer::Refusal;
 use super::clients::Clients;
@@ -21,101 +21,69 @@ use super::groups::{GroupConfig, Groups};
 use super::offsets::Offsets;
 use super::topics::{PERM_READ, TopicTable};
 
-/// The header of a pull. Borrowed while it is answered at once, owned while it is held.
+/// A pull that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PullHeader<'a> {
-    /// Consumer group.
-    pub group: Cow<'a, str>,
-    /// Topic.
-    pub topic: Cow<'a, str>,
-    /// Queue.
-    pub queue_id: i32,
-    /// First message wanted.
-    pub offset: i64,
-    /// Most messages wanted.
-    pub messages_max: i32,
-    /// Bits of `wire::flags::pull`.
-    pub sys_flag: i32,
-    /// Where the group stands, if the flag says so.
-    pub commit_offset: i64,
-    /// How long to hold, milliseconds.
-    pub suspend_timeout_ms: i64,
-    /// Expression that came with the request.
-    pub subscription: Option<Cow<'a, str>>,
-    /// Its type.
-    pub expression_type: Option<Cow<'a, str>>,
-    /// Version of the subscription.
-    pub subscription_version: i64,
-    /// Code 361.
-    pub lite: bool,
+pub struct OwnedPull {
+    /// The numbers; the texts are beside them.
+    numbers: Pull<'static>,
+    group: Box<str>,
+    topic: Box<str>,
+    subscription: Option<Box<str>>,
+    expression_type: Option<Box<str>>,
 }
 
-impl<'a> PullHeader<'a> {
-    /// Reads the header; what Java unboxes without a test must be there and a number, else code 1.
-    pub fn read(request: &'a Command<'_>) -> Result<Self, Refusal> {
-        let mut header = PullHeader {
-            group: Cow::Borrowed(""),
-            topic: Cow::Borrowed(""),
-            queue_id: 0,
-            offset: 0,
-            messages_max: 0,
-            sys_flag: 0,
-            commit_offset: 0,
-            suspend_timeout_ms: 0,
+impl OwnedPull {
+    /// Copies a header.
+    pub fn new(pull: &Pull<'_>) -> Self {
+        let numbers = Pull {
+            consumer_group: "",
+            topic: "",
             subscription: None,
             expression_type: None,
-            subscription_version: 0,
-            lite: request.code == request::LITE_PULL_MESSAGE,
+            queue_id: pull.queue_id,
+            queue_offset: pull.queue_offset,
+            max_msg_nums: pull.max_msg_nums,
+            sys_flag: pull.sys_flag,
+            commit_offset: pull.commit_offset,
+            suspend_timeout_millis: pull.suspend_timeout_millis,
+            sub_version: pull.sub_version,
         };
-        let (mut queue_id, mut offset, mut messages_max, mut sys_flag) = (None, None, None, None);
-        for (name, value) in request.ext.iter() {
-            match name {
-                "consumerGroup" => header.group = Cow::Borrowed(value),
-                "topic" => header.topic = Cow::Borrowed(value),
-                "queueId" => queue_id = value.trim().parse().ok(),
-                "queueOffset" => offset = value.trim().parse().ok(),
-                "maxMsgNums" => messages_max = value.trim().parse().ok(),
-                "sysFlag" => sys_flag = value.trim().parse().ok(),
-                "commitOffset" => header.commit_offset = value.trim().parse().unwrap_or_default(),
-                "suspendTimeoutMillis" => header.suspend_timeout_ms = value.trim().parse().unwrap_or_default(),
-                "subscription" => header.subscription = Some(Cow::Borrowed(value)),
-                "expressionType" => header.expression_type = Some(Cow::Borrowed(value)),
-                "subVersion" => header.subscription_version = value.trim().parse().unwrap_or_default(),
-                _ => {}
-            }
-        }
-        let missing = |name: &str| {
-            Refusal::new(response::SYSTEM_ERROR, format!("the pull header has no number in its field {name}"))
-        };
-        header.queue_id = queue_id.ok_or_else(|| missing("queueId"))?;
-        header.offset = offset.ok_or_else(|| missing("queueOffset"))?;
-        header.messages_max = messages_max.ok_or_else(|| missing("maxMsgNums"))?;
-        header.sys_flag = sys_flag.ok_or_else(|| missing("sysFlag"))?;
-        Ok(header)
-    }
-
-    /// A copy that outlives the frame.
-    pub fn into_owned(self) -> PullHeader<'static> {
-        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
-        PullHeader {
-            group: own(self.group),
-            topic: own(self.topic),
-            subscription: self.subscription.map(own),
-            expression_type: self.expression_type.map(own),
-            queue_id: self.queue_id,
-            offset: self.offset,
-            messages_max: self.messages_max,
-            sys_flag: self.sys_flag,
-            commit_offset: self.commit_offset,
-            suspend_timeout_ms: self.suspend_timeout_ms,
-            subscription_version: self.subscription_version,
-            lite: self.lite,
+        OwnedPull {
+            numbers,
+            group: pull.consumer_group.into(),
+            topic: pull.topic.into(),
+            subscription: pull.subscription.map(Box::from),
+            expression_type: pull.expression_type.map(Box::from),
         }
     }
 
-    fn has(&self, flag: i32) -> bool {
-        self.sys_flag & flag != 0
+    /// The header again.
+    pub fn pull(&self) -> Pull<'_> {
+        Pull {
+            consumer_group: &self.group,
+            topic: &self.topic,
+            subscription: self.subscription.as_deref(),
+            expression_type: self.expression_type.as_deref(),
+            ..self.numbers
+        }
     }
+
+    /// First message wanted.
+    pub fn offset(&self) -> i64 {
+        self.numbers.queue_offset
+    }
+}
+
+/// How a pull is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// As it arrived: it may wait, and it commits.
+    First {
+        /// Code 361.
+        lite: bool,
+    },
+    /// A held pull again: it is answered with what there is.
+    Again,
 }
 
 /// What a pull may look at.
@@ -275,16 +243,9 @@ pub struct Puller {
 }
 
 impl Puller {
-    /// Answers a pull into `out`. `first_run` is false when a held pull runs again: then it neither waits nor commits.
-    pub fn pull(
-        &mut self,
-        cx: &PullCx<'_>,
-        reply: ReplyTo,
-        header: &PullHeader<'_>,
-        first_run: bool,
-        out: &mut BytesMut,
-    ) -> Pulled {
-        match self.try_pull(cx, reply, header, first_run, out) {
+    /// Answers a pull into `out`.
+    pub fn pull(&mut self, cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run, out: &mut BytesMut) -> Pulled {
+        match self.try_pull(cx, reply, asked, run, out) {
             Ok(pulled) => pulled,
             Err(refused) => {
                 let forbidden = refused.forbidden.map(|kind| ("forbiddenType", Value::I64(kind)));
@@ -299,14 +260,14 @@ impl Puller {
         &mut self,
         cx: &PullCx<'_>,
         reply: ReplyTo,
-        header: &PullHeader<'_>,
-        first_run: bool,
+        asked: &Pull<'_>,
+        run: Run,
         out: &mut BytesMut,
     ) -> Result<Pulled, Refused> {
-        let look_up = check(cx, reply, header)?;
+        let look_up = check(cx, reply, asked, run)?;
         let queue_id = look_up.queue.id();
-        if let Some(reset) = cx.offsets.take_reset(&header.group, &header.topic, queue_id)
-            && reset != header.offset
+        if let Some(reset) = cx.offsets.take_reset(asked.consumer_group, asked.topic, queue_id)
+            && reset != asked.queue_offset
         {
             let mut numbers = look_up.numbers(&nothing_scanned(&look_up.queue));
             numbers.next = reset;
@@ -314,14 +275,14 @@ impl Puller {
             return Ok(Pulled::Answered);
         }
         let scan = look_up.scan(cx.store, false, &mut self.entries);
-        if first_run && header.has(pull_flag::COMMIT_OFFSET) {
-            cx.offsets.commit(&header.group, &header.topic, queue_id, header.commit_offset);
+        if run != Run::Again && has(asked, pull_flag::COMMIT_OFFSET) {
+            cx.offsets.commit(asked.consumer_group, asked.topic, queue_id, asked.commit_offset);
         }
         if let Ok(scan) = &scan
-            && first_run
-            && header.has(pull_flag::SUSPEND)
-            && code_of(scan.status, header.offset).0 == response::PULL_NOT_FOUND
-            && scan.max.0 as i64 <= header.offset
+            && run != Run::Again
+            && has(asked, pull_flag::SUSPEND)
+            && code_of(scan.status, asked.queue_offset).0 == response::PULL_NOT_FOUND
+            && scan.max.0 as i64 <= asked.queue_offset
         {
             return Ok(Pulled::Empty(Empty { queue: look_up.queue, filter: look_up.filter }));
         }
@@ -356,9 +317,9 @@ fn nothing_scanned(queue: &Queue) -> Scan {
 }
 
 /// The answer of a held pull for which there is no room: nothing at this offset, ask again.
-pub fn write_not_held(out: &mut BytesMut, reply: ReplyTo, header: &PullHeader<'_>, queue: &Queue) {
+pub fn write_not_held(out: &mut BytesMut, reply: ReplyTo, asked: &Pull<'_>, queue: &Queue) {
     let numbers = Numbers {
-        next: header.offset,
+        next: asked.queue_offset,
         min: queue.min().0 as i64,
         max: queue.max().0 as i64,
         suggest: 0,
@@ -402,7 +363,7 @@ fn code_of(status: ScanStatus, offset: i64) -> (i32, &'static str) {
 }
 
 /// The checks in Java's order.
-fn check(cx: &PullCx<'_>, reply: ReplyTo, header: &PullHeader<'_>) -> Result<LookUp, Refused> {
+fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<LookUp, Refused> {
     let config = cx.config;
     let forbidden = |kind: i64, remark: String| Refused {
         refusal: Refusal::new(response::NO_PERMISSION, remark),
@@ -411,49 +372,49 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, header: &PullHeader<'_>) -> Result<Loo
     if config.broker_permission & PERM_READ == 0 {
         return Err(forbidden(1, format!("the broker[{}] pulling message is forbidden", config.broker_ip1)));
     }
-    if header.lite && !config.lite_pull_message_enable {
+    if run == (Run::First { lite: true }) && !config.lite_pull_message_enable {
         let remark = format!("the broker[{}] for lite pull consumer is forbidden", config.broker_ip1);
         return Err(forbidden(1, remark));
     }
-    let Some(group) = cx.groups.get_or_create(&header.group) else {
-        let remark = format!("subscription group [{}] does not exist", header.group);
+    let Some(group) = cx.groups.get_or_create(asked.consumer_group) else {
+        let remark = format!("subscription group [{}] does not exist", asked.consumer_group);
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark).into());
     };
     if !group.consume_enable {
-        return Err(forbidden(2, format!("subscription group no permission, {}", header.group)));
+        return Err(forbidden(2, format!("subscription group no permission, {}", asked.consumer_group)));
     }
-    let Some(topic) = cx.topics.get(&header.topic) else {
-        let remark = format!("topic[{}] not exist, apply first please!", header.topic);
+    let Some(topic) = cx.topics.get(asked.topic) else {
+        let remark = format!("topic[{}] not exist, apply first please!", asked.topic);
         return Err(Refusal::new(response::TOPIC_NOT_EXIST, remark).into());
     };
     if !topic.is_readable() {
-        return Err(forbidden(3, format!("the topic[{}] pulling message is forbidden", header.topic)));
+        return Err(forbidden(3, format!("the topic[{}] pulling message is forbidden", asked.topic)));
     }
-    if header.queue_id < 0 || i64::from(header.queue_id) >= i64::from(topic.read_queue_nums) {
+    if asked.queue_id < 0 || i64::from(asked.queue_id) >= i64::from(topic.read_queue_nums) {
         let remark = format!(
             "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]",
-            header.queue_id, header.topic, topic.read_queue_nums
+            asked.queue_id, asked.topic, topic.read_queue_nums
         );
         return Err(Refusal::new(response::INVALID_PARAMETER, remark).into());
     }
-    let subscription = match header.has(pull_flag::SUBSCRIPTION) {
-        true => Arc::new(inline_subscription(header)?),
-        false => heartbeat_subscription(cx, header, &group, forbidden)?,
+    let subscription = match has(asked, pull_flag::SUBSCRIPTION) {
+        true => Arc::new(inline_subscription(asked)?),
+        false => heartbeat_subscription(cx, asked, &group, forbidden)?,
     };
     if !subscription.is_tag() && !config.enable_property_filter {
         let remark =
             format!("The broker does not support consumer to filter message by {}", subscription.expression_type);
         return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
     }
-    let wanted = usize::try_from(header.messages_max).unwrap_or_default().max(1);
+    let wanted = usize::try_from(asked.max_msg_nums).unwrap_or_default().max(1);
     let suggest = match config.slave_read_enable {
         true => (group.broker_id, group.which_broker_when_consume_slowly),
         false => (0, 0),
     };
     Ok(LookUp {
         reply,
-        queue: cx.store.queue(&header.topic, QueueId(header.queue_id as u32)),
-        offset: header.offset,
+        queue: cx.store.queue(asked.topic, QueueId(asked.queue_id as u32)),
+        offset: asked.queue_offset,
         filter: subscription.tags.clone(),
         limits: ScanLimits {
             max_messages: wanted.min(config.max_transfer_count_on_message_in_memory as usize),
@@ -470,31 +431,35 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, header: &PullHeader<'_>) -> Result<Loo
     })
 }
 
-fn inline_subscription(header: &PullHeader<'_>) -> Result<Subscription, Refused> {
-    let (text, kind) = (header.subscription.as_deref(), header.expression_type.as_deref());
-    Subscription::parse(&header.topic, text, kind, header.subscription_version).map_err(|_| {
+fn has(asked: &Pull<'_>, flag: i32) -> bool {
+    asked.sys_flag & flag != 0
+}
+
+fn inline_subscription(asked: &Pull<'_>) -> Result<Subscription, Refused> {
+    let (text, kind) = (asked.subscription, asked.expression_type);
+    Subscription::parse(asked.topic, text, kind, asked.sub_version).map_err(|_| {
         Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed").into()
     })
 }
 
 fn heartbeat_subscription(
     cx: &PullCx<'_>,
-    header: &PullHeader<'_>,
+    asked: &Pull<'_>,
     group: &GroupConfig,
     forbidden: impl Fn(i64, String) -> Refused,
 ) -> Result<Arc<Subscription>, Refused> {
     let missing = |what| Refusal::new(response::SUBSCRIPTION_NOT_EXIST, what);
-    let Some(members) = cx.clients.group(&header.group) else {
+    let Some(members) = cx.clients.group(asked.consumer_group) else {
         return Err(missing("the consumer's group info not exist").into());
     };
     if members.broadcasting && !group.consume_broadcast_enable {
-        let remark = format!("the consumer group[{}] can not consume by broadcast way", header.group);
+        let remark = format!("the consumer group[{}] can not consume by broadcast way", asked.consumer_group);
         return Err(forbidden(4, remark));
     }
-    let Some(subscription) = members.subscription(&header.topic) else {
+    let Some(subscription) = members.subscription(asked.topic) else {
         return Err(missing("the consumer's subscription not exist").into());
     };
-    if subscription.version < header.subscription_version {
+    if subscription.version < asked.sub_version {
         let remark = "the consumer's subscription not latest";
         return Err(Refusal::new(response::SUBSCRIPTION_NOT_LATEST, remark).into());
     }

@@ -13,10 +13,12 @@ use crate::base::clock::Millis;
 use crate::base::position::{PhyOffset, QueueId};
 use crate::net::service::{Conn, ConnId};
 use crate::store::{Assigned, Batch, Queue, StageError, Store};
-use crate::wire::codes::{request, response};
+use crate::wire::codes::response;
 use crate::wire::command::{self, Command, ReplyTo, Value};
 use crate::wire::message::id::OffsetMessageId;
 use crate::wire::message::{self, NewRecord, PROPERTIES_LEN_MAX, batch, sys_flag};
+
+use crate::wire::request::Send;
 
 use super::answer::Refusal;
 use super::config::Config;
@@ -45,113 +47,6 @@ impl From<Refusal> for NotStaged {
     fn from(refusal: Refusal) -> Self {
         NotStaged::Refused(refusal)
     }
-}
-
-/// The header of a send under either set of names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendHeader<'a> {
-    /// Topic.
-    pub topic: &'a str,
-    /// Topic in whose image an unknown topic is made.
-    pub default_topic: &'a str,
-    /// Queues of a topic that is made.
-    pub default_topic_queue_nums: i32,
-    /// Queue, negative for any.
-    pub queue_id: i32,
-    /// sysFlag of the record.
-    pub sys_flag: i32,
-    /// The client's clock, milliseconds.
-    pub born_timestamp: i64,
-    /// The user's own number.
-    pub flag: i32,
-    /// Properties text.
-    pub properties: &'a str,
-    /// How often consumers gave it back.
-    pub reconsume_times: i32,
-    /// Most times that they may.
-    pub max_reconsume_times: Option<i32>,
-    /// The topic belongs to a unit.
-    pub unit_mode: bool,
-    /// The body is a batch.
-    pub batch: bool,
-}
-
-impl<'a> SendHeader<'a> {
-    /// Reads the header; what Java unboxes without a test must be there and a number, else code 1.
-    pub fn read(request: &'a Command<'_>) -> Result<Self, Refusal> {
-        let mut header = SendHeader::default();
-        let (mut queue_id, mut sys_flag, mut born_timestamp, mut flag) = (None, None, None, None);
-        let short = request.code != request::SEND_MESSAGE;
-        for (name, value) in request.ext.iter() {
-            match field(name, short) {
-                Some(Field::Topic) => header.topic = value,
-                Some(Field::DefaultTopic) => header.default_topic = value,
-                Some(Field::DefaultTopicQueueNums) => {
-                    header.default_topic_queue_nums = value.trim().parse().unwrap_or_default()
-                }
-                Some(Field::QueueId) => queue_id = value.trim().parse().ok(),
-                Some(Field::SysFlag) => sys_flag = value.trim().parse().ok(),
-                Some(Field::BornTimestamp) => born_timestamp = value.trim().parse().ok(),
-                Some(Field::Flag) => flag = value.trim().parse().ok(),
-                Some(Field::Properties) => header.properties = value,
-                Some(Field::ReconsumeTimes) => header.reconsume_times = value.trim().parse().unwrap_or_default(),
-                Some(Field::MaxReconsumeTimes) => header.max_reconsume_times = value.trim().parse().ok(),
-                Some(Field::UnitMode) => header.unit_mode = value.eq_ignore_ascii_case("true"),
-                Some(Field::Batch) => header.batch = value.eq_ignore_ascii_case("true"),
-                None => {}
-            }
-        }
-        let missing = |name: &str| {
-            let remark = format!("the send header has no number in its field {name}");
-            Refusal::new(response::SYSTEM_ERROR, remark)
-        };
-        header.queue_id = queue_id.ok_or_else(|| missing("queueId"))?;
-        header.sys_flag = sys_flag.ok_or_else(|| missing("sysFlag"))?;
-        header.born_timestamp = born_timestamp.ok_or_else(|| missing("bornTimestamp"))?;
-        header.flag = flag.ok_or_else(|| missing("flag"))?;
-        Ok(header)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Topic,
-    DefaultTopic,
-    DefaultTopicQueueNums,
-    QueueId,
-    SysFlag,
-    BornTimestamp,
-    Flag,
-    Properties,
-    ReconsumeTimes,
-    UnitMode,
-    MaxReconsumeTimes,
-    Batch,
-}
-
-/// The fields with their long names (code 10) and their letters (310, 320), INTEROP 01 §10.
-const FIELDS: [(Field, &str, &str); 12] = [
-    (Field::Topic, "topic", "b"),
-    (Field::DefaultTopic, "defaultTopic", "c"),
-    (Field::DefaultTopicQueueNums, "defaultTopicQueueNums", "d"),
-    (Field::QueueId, "queueId", "e"),
-    (Field::SysFlag, "sysFlag", "f"),
-    (Field::BornTimestamp, "bornTimestamp", "g"),
-    (Field::Flag, "flag", "h"),
-    (Field::Properties, "properties", "i"),
-    (Field::ReconsumeTimes, "reconsumeTimes", "j"),
-    (Field::UnitMode, "unitMode", "k"),
-    (Field::MaxReconsumeTimes, "maxReconsumeTimes", "l"),
-    (Field::Batch, "batch", "m"),
-];
-
-fn field(name: &str, short: bool) -> Option<Field> {
-    if short {
-        // The letters b to m are the table's rows in order; the test walks it.
-        let [letter @ b'b'..=b'm'] = name.as_bytes() else { return None };
-        return Some(FIELDS[usize::from(letter - b'b')].0);
-    }
-    FIELDS.iter().find(|(_, long, _)| *long == name).map(|(field, ..)| *field)
 }
 
 /// A send of this tick, waiting for its commit.
@@ -239,12 +134,7 @@ impl Sender {
     }
 
     /// Checks a send and stages its records.
-    pub fn stage(
-        &mut self,
-        cx: &mut SendCx<'_>,
-        request: &Command<'_>,
-        header: &SendHeader<'_>,
-    ) -> Result<(), NotStaged> {
+    pub fn stage(&mut self, cx: &mut SendCx<'_>, request: &Command<'_>, header: &Send<'_>) -> Result<(), NotStaged> {
         let topic = self.check(cx, header)?;
         let queue_id = self.choose_queue(topic, header, cx.conn)?;
         if header.batch {
@@ -304,7 +194,7 @@ impl Sender {
     }
 
     /// What Java calls msgCheck; the topic is returned so that it is looked up once.
-    fn check<'t>(&self, cx: &SendCx<'t>, header: &SendHeader<'_>) -> Result<&'t TopicConfig, NotStaged> {
+    fn check<'t>(&self, cx: &SendCx<'t>, header: &Send<'_>) -> Result<&'t TopicConfig, NotStaged> {
         let config = &*self.config;
         if cx.now < config.start_accept_send_request_time_stamp {
             let until = config.start_accept_send_request_time_stamp;
@@ -327,7 +217,7 @@ impl Sender {
         found.map(|topic| &**topic).ok_or(NotStaged::TopicMissing)
     }
 
-    fn choose_queue(&mut self, topic: &TopicConfig, header: &SendHeader<'_>, conn: Conn) -> Result<i32, Refusal> {
+    fn choose_queue(&mut self, topic: &TopicConfig, header: &Send<'_>, conn: Conn) -> Result<i32, Refusal> {
         let queues = i64::from(topic.write_queue_nums.max(topic.read_queue_nums));
         if i64::from(header.queue_id) >= queues || topic.write_queue_nums == 0 && header.queue_id < 0 {
             let remark = format!(
@@ -580,7 +470,7 @@ fn refuse_retry_batch(topic: &str) -> Result<(), Refusal> {
 
 /// Sends to a group's retry topic: the group must be configured, and what would go to its dead-letter topic is refused
 /// until dead letters are built.
-fn check_retry_topic(groups: &Groups, header: &SendHeader<'_>, version: i32) -> Result<(), Refusal> {
+fn check_retry_topic(groups: &Groups, header: &Send<'_>, version: i32) -> Result<(), Refusal> {
     let Some(name) = header.topic.strip_prefix(RETRY_PREFIX) else { return Ok(()) };
     let Some(group) = groups.get_or_create(name) else {
         let remark = format!("subscription group not exist, {name}");

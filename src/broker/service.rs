@@ -17,6 +17,7 @@ use crate::net::service::{Conn, Outbox, Outcome, RequestCx, Service};
 use crate::store::{AppendError, Batch, Event, FlushMode, Grown};
 use crate::wire::codes::{self, Server, Speed, Status, request, response};
 use crate::wire::command::{self, Command, ReplyTo};
+use crate::wire::request::{Pull, Send};
 
 use super::admin;
 use super::answer::Refusal;
@@ -24,9 +25,9 @@ use super::cold_read::ColdReader;
 use super::flush_wait::{FlushWait, FlushWaits};
 use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
-use super::pull::{self, PullCx, PullHeader, Pulled, Puller};
+use super::pull::{self, OwnedPull, PullCx, Pulled, Puller, Run};
 use super::request::OwnedRequest;
-use super::send::{NotStaged, SendCx, SendHeader, Sender, Stored};
+use super::send::{NotStaged, SendCx, Sender, Stored};
 use super::topics::{TopicError, TopicsView};
 
 /// Topics that one loop may be making at once; each has a task that waits for a file and for name servers.
@@ -134,7 +135,7 @@ impl BrokerService {
     }
 
     fn try_send(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Result<Outcome, Refusal> {
-        let header = SendHeader::read(request)?;
+        let header = Send::from_ext(request.code, &request.ext).map_err(Refusal::system)?;
         if self.in_making.contains_key(header.topic) {
             return self.wait_for_topic(cx, request, header.topic);
         }
@@ -160,7 +161,7 @@ impl BrokerService {
         }
     }
 
-    fn stage(&mut self, cx: &RequestCx<'_>, request: &Command<'_>, header: &SendHeader<'_>) -> Result<(), NotStaged> {
+    fn stage(&mut self, cx: &RequestCx<'_>, request: &Command<'_>, header: &Send<'_>) -> Result<(), NotStaged> {
         let mut send = SendCx {
             conn: cx.conn,
             now: cx.now,
@@ -173,12 +174,7 @@ impl BrokerService {
     }
 
     /// Starts making a topic; the send runs again when it is there.
-    fn make_topic(
-        &mut self,
-        cx: &RequestCx<'_>,
-        request: &Command<'_>,
-        header: &SendHeader<'_>,
-    ) -> Result<Outcome, Refusal> {
+    fn make_topic(&mut self, cx: &RequestCx<'_>, request: &Command<'_>, header: &Send<'_>) -> Result<Outcome, Refusal> {
         if self.in_making.len() >= TOPICS_IN_MAKING_MAX {
             return Err(busy_making_topics());
         }
@@ -332,21 +328,20 @@ impl BrokerService {
     }
 
     fn pull(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
-        let reply = request.reply_to();
-        match PullHeader::read(request) {
-            Ok(header) => self.run_pull(cx, reply, header),
-            Err(refusal) => {
-                command::write_response(cx.out, reply, refusal.code, Some(&refusal.remark), &[], &[]);
+        let (reply, lite) = (request.reply_to(), request.code == request::LITE_PULL_MESSAGE);
+        match Pull::from_ext(&request.ext) {
+            Ok(asked) => self.first_pull(cx, reply, &asked, lite),
+            Err(error) => {
+                let remark = error.to_string();
+                command::write_response(cx.out, reply, response::SYSTEM_ERROR, Some(&remark), &[], &[]);
                 Outcome::Done
             }
         }
     }
 
-    fn run_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, header: PullHeader<'_>) -> Outcome {
-        let mut header = Some(header);
+    fn first_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>, lite: bool) -> Outcome {
         for _ in 0..PULL_RACES_MAX {
-            let Some(asked) = &header else { break };
-            let empty = match self.answer_pull(cx, reply, asked, true) {
+            let empty = match self.run_pull(cx, reply, asked, Run::First { lite }) {
                 Pulled::Answered => return Outcome::Done,
                 Pulled::Cold(read) => return self.read_cold(cx, read),
                 Pulled::Empty(empty) => empty,
@@ -355,47 +350,37 @@ impl BrokerService {
                 pull::write_not_held(cx.out, reply, asked, &empty.queue);
                 return Outcome::Done;
             }
-            let deadline = cx.now.saturating_add(self.hold_time(asked));
-            let (queue, offset) = (empty.queue.clone(), asked.offset);
+            let queue = empty.queue.clone();
             let slot = self.holds.insert(HeldPull {
                 conn: cx.conn,
                 reply,
-                header: asked.clone().into_owned(),
+                pull: OwnedPull::new(asked),
                 queue: empty.queue,
                 filter: empty.filter,
-                deadline,
+                deadline: cx.now.saturating_add(self.hold_time(asked)),
             });
             self.publish_held();
             // Held first, looked at again afterwards: what was stored in between is seen by one side or the other.
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            if queue.max().0 as i64 <= offset {
+            if queue.max().0 as i64 <= asked.queue_offset {
                 return Outcome::Held;
             }
-            header = self.holds.remove(slot).map(|held| held.header);
+            self.holds.remove(slot);
             self.publish_held();
         }
         // The queue grows faster than it can be held: the answer without waiting is right.
-        if let Some(header) = header {
-            return self.finish_pull(cx, reply, &header);
-        }
-        Outcome::Done
+        self.finish_pull(cx, reply, asked)
     }
 
     /// Runs a pull without holding it any further.
-    fn finish_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, header: &PullHeader<'_>) -> Outcome {
-        match self.answer_pull(cx, reply, header, false) {
+    fn finish_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>) -> Outcome {
+        match self.run_pull(cx, reply, asked, Run::Again) {
             Pulled::Cold(read) => self.read_cold(cx, read),
             Pulled::Answered | Pulled::Empty(_) => Outcome::Done,
         }
     }
 
-    fn answer_pull(
-        &mut self,
-        cx: &mut RequestCx<'_>,
-        reply: ReplyTo,
-        header: &PullHeader<'_>,
-        first_run: bool,
-    ) -> Pulled {
+    fn run_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Pulled {
         let handles = &*self.handles;
         let pull = PullCx {
             config: &handles.config,
@@ -406,7 +391,7 @@ impl BrokerService {
             store: &handles.store,
             near_bytes: self.near_bytes,
         };
-        self.puller.pull(&pull, reply, header, first_run, cx.out)
+        self.puller.pull(&pull, reply, asked, run, cx.out)
     }
 
     fn read_cold(&mut self, cx: &mut RequestCx<'_>, read: pull::ColdRead) -> Outcome {
@@ -419,10 +404,10 @@ impl BrokerService {
         }
     }
 
-    fn hold_time(&self, header: &PullHeader<'_>) -> Millis {
+    fn hold_time(&self, asked: &Pull<'_>) -> Millis {
         let config = &self.handles.config;
         match config.long_polling_enable {
-            true => u64::try_from(header.suspend_timeout_ms).unwrap_or_default(),
+            true => u64::try_from(asked.suspend_timeout_millis).unwrap_or_default(),
             false => config.short_polling_time_mills,
         }
     }
@@ -443,7 +428,7 @@ impl BrokerService {
             let Some(held) = self.holds.remove(slot) else { continue };
             let Some(out) = outbox.buffer(held.conn.id) else { continue };
             let mut cx = RequestCx { conn: held.conn, out, now };
-            let _outcome = self.finish_pull(&mut cx, held.reply, &held.header);
+            let _outcome = self.finish_pull(&mut cx, held.reply, &held.pull.pull());
         }
         self.woken = woken;
         self.publish_held();
@@ -504,7 +489,7 @@ impl Service for BrokerService {
             }
             Mail::TopicMade { topic, made } => {
                 self.topic_made(&topic, made, outbox);
-                self.commit(outbox);
+                outbox.commit_soon();
             }
             Mail::RunHeld => {
                 self.holds.all(&mut self.woken);
