@@ -209,6 +209,29 @@ fn no_error_is_dropped_by_turning_it_into_an_option() {
 }
 
 #[test]
+fn every_request_that_the_table_calls_served_is_handled_by_its_server() {
+    const TABLE: &str = "wire/codes.rs";
+    let sources = sources();
+    let table = sources.iter().find(|file| file.path == TABLE).expect("the table of codes");
+    let mut findings = Findings::default();
+    for (line, text) in table.product_lines() {
+        let Some((name, row)) = text.trim().split_once(" = ").filter(|(_, row)| row.contains(", Served(")) else {
+            continue;
+        };
+        let module = match row.split(", ").nth(1) {
+            Some("NameServer") => "namesrv",
+            _ => "broker",
+        };
+        let handlers = sources.iter().filter(|file| file.module == module);
+        let handled = handlers.flat_map(Source::product_lines).any(|(_, text)| words(text).any(|word| word == name));
+        if !handled {
+            findings.add(table, line, &format!("{name} is called served, but src/{module} does not know it"));
+        }
+    }
+    findings.report();
+}
+
+#[test]
 fn every_file_opens_with_a_paragraph_on_what_it_is() {
     let mut findings = Findings::default();
     for path in rust_files("src").into_iter().chain(rust_files("tests")) {

@@ -188,7 +188,7 @@ impl Plan {
             checks.push(preflight::folder("name server", &namesrv.data));
         }
         if let Some(broker) = &self.broker {
-            checks.extend(broker.store.check().into_iter().map(Err));
+            checks.extend(broker.config.check().into_iter().chain(broker.store.check()).map(Err));
             checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
             checks.push(preflight::folder("broker", &broker.store.root));
             checks.push(preflight::unlocked("broker", &broker.store.root));
@@ -224,4 +224,45 @@ fn host_name() -> Option<String> {
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker_args(line: &str) -> cli::Broker {
+        use clap::Parser;
+        match cli::Cli::try_parse_from(line.split(' ')).expect("a good command line").command {
+            cli::Command::Broker(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = std::env::temp_dir().join(format!("rocketmq-plan-{}.conf", std::process::id()));
+        fs::write(
+            &file,
+            "namesrvAddr=a:1;b:2\nlistenPort=20911\nbindAddress=127.0.0.1\nstorePathRootDir=/s\nbrokerIP1=10.1.2.3\n",
+        )
+        .expect("the temporary folder is writable");
+        let line = format!("rocketmq broker -c {}", file.display());
+        let plan = broker(&broker_args(&line)).expect("a good file").broker.expect("a broker");
+        assert_eq!(plan.config.namesrv_addrs, ["a:1", "b:2"]);
+        assert_eq!(
+            plan.listens().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["127.0.0.1:20911", "127.0.0.1:20909"]
+        );
+        assert_eq!(
+            (plan.store.root.as_path(), plan.config.store_path_root_dir.as_path()),
+            (Path::new("/s"), Path::new("/s"))
+        );
+        assert_eq!(plan.config.store_host().to_string(), "10.1.2.3:20911");
+        let line = format!("{line} -n c:3 --listen 0.0.0.0:30911 --data /t");
+        let plan = broker(&broker_args(&line)).expect("a good file").broker.expect("a broker");
+        assert_eq!(plan.config.namesrv_addrs, ["c:3"]);
+        assert_eq!(plan.listens()[0].to_string(), "0.0.0.0:30911");
+        assert_eq!(plan.store.root, Path::new("/t"));
+        fs::remove_file(&file).expect("ours");
+    }
 }

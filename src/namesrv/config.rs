@@ -57,7 +57,7 @@ const ONLY_AT_START: [&str; 2] = ["bindAddress", "listenPort"];
 const SECOND: u64 = 1_000;
 
 /// All keys of a name server.
-pub const TABLE: Table<Config> = Table { rows: &[OWN, NOT_BUILT], unused: UNUSED };
+pub const TABLE: Table<Config> = Table { rows: &[OWN, NOT_BUILT, TLS], unused: UNUSED };
 
 const OWN: &[Key<Config>] = &[
     key(
@@ -101,6 +101,28 @@ const NOT_BUILT: &[Key<Config>] = &[
     ),
 ];
 
+const NO_TLS: &str = "TLS is not built yet";
+
+/// What asks for a protection that is not there.
+const TLS: &[Key<Config>] = &[
+    key("tls.enable", Refused { unless: &["false"], why: NO_TLS }),
+    key("tls.server.mode", Refused { unless: &["disabled", "permissive"], why: NO_TLS }),
+    key("tls.server.need.client.auth", Refused { unless: &["none"], why: NO_TLS }),
+    key("tls.server.authClient", Refused { unless: &["false"], why: NO_TLS }),
+    key("tls.client.authServer", Refused { unless: &["false"], why: NO_TLS }),
+    key("useTLS", Refused { unless: &["false"], why: NO_TLS }),
+    key("tls.config.file", Refused { unless: &[], why: NO_TLS }),
+    key("tls.server.keyPath", Refused { unless: &[], why: NO_TLS }),
+    key("tls.server.keyPassword", Refused { unless: &[], why: NO_TLS }),
+    key("tls.server.certPath", Refused { unless: &[], why: NO_TLS }),
+    key("tls.server.trustCertPath", Refused { unless: &[], why: NO_TLS }),
+    key("tls.client.keyPath", Refused { unless: &[], why: NO_TLS }),
+    key("tls.client.keyPassword", Refused { unless: &[], why: NO_TLS }),
+    key("tls.client.certPath", Refused { unless: &[], why: NO_TLS }),
+    key("tls.client.trustCertPath", Refused { unless: &[], why: NO_TLS }),
+    key("socksProxyConfig", Refused { unless: &["", "{}"], why: "connections through a SOCKS proxy are not built" }),
+];
+
 const UNUSED: &[(&str, &str)] = &[
     (
         "requests run on event loops, not in thread pools",
@@ -116,6 +138,22 @@ const UNUSED: &[(&str, &str)] = &[
          serverSocketSndBufSize shutdownWaitTimeSeconds writeBufferHighWaterMark writeBufferLowWaterMark",
     ),
     ("there is no second environment", "productEnvName"),
+    ("TLS is not built yet", "tls.test.mode.enable"),
+    (
+        "of Java's network library or of its client side, which a name server does not use",
+        "channelNotActiveInterval clientAsyncSemaphoreValue clientCallbackExecutorThreads \
+         clientChannelMaxIdleTimeSeconds clientCloseSocketIfTimeout clientOnewaySemaphoreValue \
+         clientPooledByteBufAllocatorEnable clientSocketRcvBufSize clientSocketSndBufSize clientWorkerThreads \
+         com.rocketmq.remoting.client.channel.maxIdleTimeSeconds \
+         com.rocketmq.remoting.client.closeSocketIfTimeout com.rocketmq.remoting.client.connect.timeout \
+         com.rocketmq.remoting.client.worker.size com.rocketmq.remoting.clientAsyncSemaphoreValue \
+         com.rocketmq.remoting.clientOnewaySemaphoreValue \
+         com.rocketmq.remoting.nettyPooledByteBufAllocatorEnable com.rocketmq.remoting.socket.backlog \
+         com.rocketmq.remoting.socket.rcvbuf.size com.rocketmq.remoting.socket.sndbuf.size \
+         com.rocketmq.remoting.write.buffer.high.water.mark com.rocketmq.remoting.write.buffer.low.water.mark \
+         connectTimeoutMillis disableCallbackExecutor disableNettyWorkerGroup enableReconnectForGoAway \
+         isScanAvailableNameSrv maxReconnectIntervalTimeSeconds scanAvailableNameSrv",
+    ),
 ];
 
 impl Default for Config {
@@ -251,9 +289,19 @@ mod tests {
         assert!(outcome.problems.is_empty() && outcome.warnings.is_empty(), "{outcome:?}");
         assert_eq!(read, config);
         let shown: Vec<&str> = config.shown().into_iter().map(|(key, _)| key).collect();
-        let mut known: Vec<&str> = TABLE.rows.iter().flat_map(|rows| rows.iter()).map(|row| row.name).collect();
+        let mut known: Vec<&str> = OWN.iter().chain(NOT_BUILT).map(|row| row.name).collect();
         known.sort_unstable();
         assert_eq!(shown, known);
+    }
+
+    #[test]
+    fn every_key_of_java_has_exactly_one_row() {
+        const JAVA: &str = include_str!("../../tests/golden/java-keys/namesrv.txt");
+        let missing: Vec<_> = JAVA.lines().filter(|key| !TABLE.names().any(|name| name == *key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let mut names: Vec<_> = TABLE.names().collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 
     #[test]
