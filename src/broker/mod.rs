@@ -7,9 +7,11 @@
 
 pub mod admin;
 pub mod answer;
+pub mod appender;
 pub mod clients;
 pub mod cold_read;
 pub mod config;
+pub mod delay;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
