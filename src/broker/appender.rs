@@ -1,5 +1,5 @@
 //! Stores records from beside the event loops (deliveries of delayed messages, messages given back, replies) and tells
-//! the loops which queues grew. Knows no loop: `Tell` reaches them.
+//! the loops and the delay delivery which queues grew. Knows neither: `Tell` reaches them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::store::{AppendError, Batch, Event, FlushMode, Grown, Store};
 
-/// Passes a store event on to the loops.
+/// Passes a store event on to whoever waits for it.
 pub type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Appends and tells. Clones share everything.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::base::clock::{Clock, Millis};
 use crate::base::position::{QueueId, QueueOffset};
-use crate::store::{Batch, Entry, ScanLimits, ScanStatus, Store};
+use crate::store::{Batch, Entry, Event, ScanLimits, ScanStatus, Store};
 use crate::wire::body::DataVersion;
 use crate::wire::message::properties::{self, DELAY, REAL_QID, REAL_TOPIC, TAGS};
 use crate::wire::message::{NewRecord, RecordView};
@@ -134,6 +134,14 @@ impl Delays {
         }
         self.wake.lock().calls += 1;
         self.woken.notify_all();
+    }
+
+    /// As `grew`, for each schedule queue that an event says has grown.
+    pub fn told(&self, event: &Event) {
+        let Event::Grown(grown) = event else { return };
+        for grown in grown.iter().filter(|grown| grown.queue.topic() == SCHEDULE_TOPIC) {
+            grown.tags_codes.iter().for_each(|due| self.grew(*due));
+        }
     }
 
     /// How far a level is delivered, and the end of its queue: `scheduleMessageOffset_<level>` of the runtime info.
@@ -403,7 +411,7 @@ mod tests {
             let grown: Arc<Mutex<Vec<String>>> = Arc::default();
             let told = grown.clone();
             let tell: crate::broker::appender::Tell = Arc::new(move |event| {
-                if let crate::store::Event::Grown(queues) = event {
+                if let Event::Grown(queues) = event {
                     told.lock().extend(queues.iter().map(|grown| grown.queue.topic().to_owned()));
                 }
             });

@@ -69,7 +69,7 @@ impl Broker {
         let posted: Arc<Mutex<Vec<(ConnId, BytesMut)>>> = Arc::default();
         let recorder = posted.clone();
         let post = Arc::new(move |conn, frame| recorder.lock().push((conn, frame)));
-        let handles = Handles::open(Arc::new(config), Arc::new(RealDisk), clock, store, post).unwrap();
+        let handles = Handles::open(Arc::new(config), Arc::new(RealDisk), clock, store, post, |_, _| {}).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Broker { handles: Arc::new(handles), dir, posted, runtime }
     }

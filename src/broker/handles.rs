@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::clock::Clock;
 use crate::store::Store;
 
+use super::appender::Appender;
 use super::clients::Clients;
 use super::config::Config;
+use super::delay::Delays;
 use super::groups::Groups;
 use super::locks::Locks;
 use super::offsets::Offsets;
@@ -32,6 +34,10 @@ pub struct Handles {
     pub clients: Arc<Clients>,
     /// Who may consume which queue in order.
     pub locks: Arc<Locks>,
+    /// Delayed messages.
+    pub delays: Arc<Delays>,
+    /// Stores records from beside the loops.
+    pub appender: Appender,
     /// The name servers.
     pub registration: Arc<Registration>,
     /// Held pulls of each loop.

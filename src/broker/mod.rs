@@ -27,6 +27,7 @@ pub mod registration;
 pub mod request;
 pub mod saver;
 pub mod send;
+pub mod send_back;
 pub mod server;
 pub mod service;
 pub mod state_file;

@@ -8,10 +8,12 @@ use thiserror::Error;
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
 use crate::base::position::{QueueId, QueueOffset};
-use crate::store::{ScanLimits, Store};
+use crate::store::{Event, ScanLimits, Store};
 
+use super::appender::Appender;
 use super::clients::{Clients, NotifyRule, Post};
 use super::config::Config;
+use super::delay::Delays;
 use super::groups::Groups;
 use super::handles::{Handles, HeldCounts};
 use super::offsets::Offsets;
@@ -38,6 +40,7 @@ impl Handles {
         clock: Clock,
         store: Store,
         post: Post,
+        tell: impl Fn(&HeldCounts, &Event) + Send + Sync + 'static,
     ) -> Result<Handles, OpenError> {
         let folder = config.store_path_root_dir.join("config");
         let file = |name: &str| StateFile::new(disk.clone(), folder.join(name));
@@ -50,10 +53,19 @@ impl Handles {
         if lowered > 0 {
             tracing::warn!("{lowered} consumer offsets pointed behind the end of their queue and were set to it");
         }
+        let delays = Arc::new(Delays::open(&store, file("delayOffset.json"), clock.clone()).map_err(fail)?);
+        let held = HeldCounts::new(config.loops);
+        let (told_held, told_delays) = (held.clone(), delays.clone());
+        let tell = Arc::new(move |event: &Event| {
+            tell(&told_held, event);
+            told_delays.told(event);
+        });
         Ok(Handles {
+            appender: Appender::new(store.clone(), tell),
+            delays,
+            held,
             clients: Arc::new(Clients::new(config.notify_consumer_ids_changed_enable, post)),
             registration: Arc::new(Registration::new(&config.namesrv_addrs)),
-            held: HeldCounts::new(config.loops),
             topics: Arc::new(topics),
             groups: Arc::new(groups),
             offsets: Arc::new(offsets),
@@ -88,13 +100,15 @@ impl Handles {
     /// Writes what the state files do not have yet.
     pub fn save(&self) -> Result<(), StateFileError> {
         self.groups.save_if_dirty()?;
-        self.offsets.save_if_dirty()
+        self.offsets.save_if_dirty()?;
+        self.delays.save_if_dirty(&self.store)
     }
 
-    /// The last save of a clean stop: every file is complete and exact.
+    /// The last save of a clean stop, behind the store's: every file is complete and exact.
     pub fn close(&self) -> Result<(), StateFileError> {
         self.topics.save()?;
         self.groups.save()?;
-        self.offsets.save()
+        self.offsets.save()?;
+        self.delays.save(&self.store)
     }
 }

@@ -12,35 +12,46 @@ use smallvec::SmallVec;
 use crate::base::clock::Millis;
 use crate::base::position::{PhyOffset, QueueId};
 use crate::net::service::{Conn, ConnId};
-use crate::store::{Assigned, Batch, Queue, StageError, Store};
+use crate::store::{Assigned, Batch, StageError, Store};
 use crate::wire::codes::response;
 use crate::wire::command::{self, Command, ReplyTo, Value};
 use crate::wire::message::id::OffsetMessageId;
+use crate::wire::message::properties::Properties;
 use crate::wire::message::{self, NewRecord, PROPERTIES_LEN_MAX, batch, sys_flag};
 
 use crate::wire::request::Send;
 
 use super::answer::Refusal;
 use super::config::Config;
+use super::delay::{self, Delays, scheduled_properties};
 use super::groups::Groups;
+use super::locks::Locks;
+use super::send_back::VERSION_3_4_9;
 use super::stored_properties::{Additions, PropertyWriter};
-use super::topics::{self, RETRY_PREFIX, TopicConfig, TopicFilterType, TopicTable};
+use super::topics::{self, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig, TopicFilterType, TopicTable};
 use super::unique_id::UniqueIds;
 
 /// Beside a body of `maxMessageSize`, a whole record may have this many bytes (5.x).
 const RECORD_OVERHEAD_MAX: usize = 64 * 1024;
-/// MQVersion ordinal of V3_4_9: since then clients say in the header how often a message may come back.
-const VERSION_3_4_9: i32 = 121;
 
 /// What became of a send that is not staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotStaged {
     /// Answered with an error.
     Refused(Refusal),
-    /// The topic has to be made first; then the request is to be run again.
-    TopicMissing,
+    /// A topic has to be made first; then the request is to be run again.
+    TopicMissing(MissingTopic),
     /// The tick's batch has no room; write it and stage again.
     BatchFull,
+}
+
+/// Which topic a send is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissingTopic {
+    /// The one that it names.
+    Asked,
+    /// The dead-letter topic of this group.
+    DeadLettersOf(String),
 }
 
 impl From<Refusal> for NotStaged {
@@ -99,6 +110,10 @@ pub struct SendCx<'a> {
     pub topics: &'a TopicTable,
     /// Groups, for sends to retry topics.
     pub groups: &'a Groups,
+    /// Locks, for the same.
+    pub locks: &'a Locks,
+    /// Delay levels.
+    pub delays: &'a Delays,
     /// The store, for its queues.
     pub store: &'a Store,
     /// The tick's batch.
@@ -136,30 +151,35 @@ impl Sender {
     /// Checks a send and stages its records.
     pub fn stage(&mut self, cx: &mut SendCx<'_>, request: &Command<'_>, header: &Send<'_>) -> Result<(), NotStaged> {
         let topic = self.check(cx, header)?;
-        let queue_id = self.choose_queue(topic, header, cx.conn)?;
+        let mut queue_id = self.choose_queue(topic, header, cx.conn)?;
+        let mut name = header.topic;
+        let dead_letters;
         if header.batch {
             refuse_retry_batch(header.topic)?;
-        } else {
-            check_retry_topic(cx.groups, header, request.version)?;
+        } else if let Some(group) = dead_letter_group(cx, header, request.version)? {
+            dead_letters = topics::dlq_topic(group);
+            if cx.topics.get(&dead_letters).is_none() {
+                return Err(NotStaged::TopicMissing(MissingTopic::DeadLettersOf(group.to_owned())));
+            }
+            (name, queue_id) = (&dead_letters, 0);
         }
         let sys_flag = match topic.topic_filter_type {
             TopicFilterType::MultiTag => header.sys_flag | sys_flag::MULTI_TAGS,
             TopicFilterType::SingleTag => header.sys_flag,
         };
-        if header.topic.len() > message::TOPIC_LEN_V1_MAX {
+        if name.len() > message::TOPIC_LEN_V1_MAX {
             return Err(Refusal::new(
                 response::MESSAGE_ILLEGAL,
                 format!(
                     "message topic length too long {}, the limit is {} bytes",
-                    header.topic.len(),
+                    name.len(),
                     message::TOPIC_LEN_V1_MAX
                 ),
             )
             .into());
         }
-        let queue = cx.store.queue(header.topic, QueueId(queue_id as u32));
         let record = NewRecord {
-            topic: header.topic,
+            topic: name,
             queue_id,
             flag: header.flag,
             sys_flag,
@@ -172,8 +192,8 @@ impl Sender {
             properties: &[],
         };
         let records = match header.batch {
-            true => self.stage_batch(cx, &queue, record, header.properties)?,
-            false => self.stage_one(cx, &queue, record, header.properties)?,
+            true => self.stage_batch(cx, record, header.properties)?,
+            false => self.stage_one(cx, record, header.properties, name != header.topic)?,
         };
         let start = self.texts.len();
         let facts = self.properties.facts();
@@ -214,7 +234,7 @@ impl Sender {
             let remark = format!("Sending message to topic[{}] is forbidden.", header.topic);
             return Err(Refusal::new(response::NO_PERMISSION, remark).into());
         }
-        found.map(|topic| &**topic).ok_or(NotStaged::TopicMissing)
+        found.map(|topic| &**topic).ok_or(NotStaged::TopicMissing(MissingTopic::Asked))
     }
 
     fn choose_queue(&mut self, topic: &TopicConfig, header: &Send<'_>, conn: Conn) -> Result<i32, Refusal> {
@@ -237,9 +257,9 @@ impl Sender {
     fn stage_one(
         &mut self,
         cx: &mut SendCx<'_>,
-        queue: &Arc<Queue>,
         record: NewRecord<'_>,
         properties: &str,
+        given_up: bool,
     ) -> Result<Range<usize>, NotStaged> {
         if record.body.is_empty() {
             let remark = "the message has no body; a body of 1 byte or more is needed";
@@ -249,18 +269,55 @@ impl Sender {
         let now = cx.now;
         let mut make_unique_key = |out: &mut Vec<u8>| ids.push_next(now, out);
         self.properties.write(properties, &self.additions, Some(&mut make_unique_key));
-        self.refuse_unbuilt(record.sys_flag)?;
-        self.check_sizes(&record, self.properties.bytes().len())?;
-        let tags_code = self.tags_code();
-        let record = NewRecord { properties: self.properties.bytes(), ..record };
-        let index = cx.batch.stage(queue, &record, tags_code).map_err(not_staged)?;
+        let level = self.delay_level(cx.delays.highest())?;
+        self.refuse_unbuilt(&record, level)?;
+        let index = match level {
+            _ if given_up => self.stage_given_up(cx, &record)?,
+            Some(level) => self.stage_delayed(cx, &record, level)?,
+            None => {
+                self.check_sizes(&record, self.properties.bytes().len())?;
+                let tags_code = self.tags_code();
+                let record = NewRecord { properties: self.properties.bytes(), ..record };
+                let queue = cx.store.queue(record.topic, QueueId(record.queue_id as u32));
+                cx.batch.stage(&queue, &record, tags_code).map_err(not_staged)?
+            }
+        };
         Ok(index..index + 1)
+    }
+
+    /// A message that waits first: it is stored in the queue of its level and says itself where it goes (06 §7).
+    fn stage_delayed(&self, cx: &mut SendCx<'_>, record: &NewRecord<'_>, level: usize) -> Result<usize, NotStaged> {
+        let properties = scheduled_properties(self.properties.bytes(), level, record.topic, record.queue_id);
+        let queue_id = level as u32 - 1;
+        let record = NewRecord { topic: SCHEDULE_TOPIC, queue_id: queue_id as i32, properties: &properties, ..*record };
+        self.check_sizes(&record, properties.len())?;
+        let queue = cx.store.queue(SCHEDULE_TOPIC, QueueId(queue_id));
+        cx.batch.stage_delayed(&queue, &record, cx.delays.delay_ms(level)).map_err(not_staged)
+    }
+
+    /// A message on its way to the dead letters: delivered at once, as in 5.x.
+    fn stage_given_up(&self, cx: &mut SendCx<'_>, record: &NewRecord<'_>) -> Result<usize, NotStaged> {
+        let mut properties = Properties::parse(self.properties.bytes());
+        properties.set(message::properties::DELAY, "-1");
+        let properties = properties.to_bytes();
+        self.check_sizes(record, properties.len())?;
+        let queue = cx.store.queue(record.topic, QueueId(record.queue_id as u32));
+        let record = NewRecord { properties: &properties, ..*record };
+        cx.batch.stage(&queue, &record, self.tags_code()).map_err(not_staged)
+    }
+
+    /// The level that the message waits in first, if any.
+    fn delay_level(&self, highest: usize) -> Result<Option<usize>, Refusal> {
+        let Some(range) = &self.properties.facts().delay else { return Ok(None) };
+        delay::level(self.properties.text(range), highest).map_err(|text| {
+            let remark = format!("the property DELAY is {text:?}; a whole number is needed");
+            Refusal::new(response::SYSTEM_ERROR, remark)
+        })
     }
 
     fn stage_batch(
         &mut self,
         cx: &mut SendCx<'_>,
-        queue: &Arc<Queue>,
         record: NewRecord<'_>,
         properties: &str,
     ) -> Result<Range<usize>, NotStaged> {
@@ -276,7 +333,11 @@ impl Sender {
             return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
         }
         self.properties.write(properties, &self.additions, None);
-        self.refuse_unbuilt(record.sys_flag)?;
+        if let Some(level) = self.delay_level(cx.delays.highest())? {
+            let remark = format!("a batch cannot be delayed (property DELAY={level}); send its messages one by one");
+            return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark).into());
+        }
+        self.refuse_unbuilt(&record, None)?;
         let wrapper = self.properties.bytes();
         // All items are looked at before the first is staged: a bad one must leave nothing behind.
         for item in batch::items(record.body) {
@@ -297,35 +358,27 @@ impl Sender {
             let record = NewRecord { flag: item.flag, body: item.body, properties, ..record };
             (record, tags.map_or(0, message::tags_code))
         });
-        cx.batch.stage_group(queue, records).map_err(not_staged)
+        let queue = cx.store.queue(record.topic, QueueId(record.queue_id as u32));
+        cx.batch.stage_group(&queue, records).map_err(not_staged)
     }
 
     fn tags_code(&self) -> i64 {
         self.properties.facts().tags.as_ref().map_or(0, |range| message::tags_code(self.properties.text(range)))
     }
 
-    /// What later parts bring is refused by name, never stored as a plain message.
-    fn refuse_unbuilt(&self, sys_flag: i32) -> Result<(), Refusal> {
+    /// What later parts bring is refused by name, never stored as a plain message. A message that a consumer sends back by
+    /// itself may say TRAN_MSG: it was a transaction once (06 §6.4).
+    fn refuse_unbuilt(&self, record: &NewRecord<'_>, level: Option<usize>) -> Result<(), Refusal> {
         let facts = self.properties.facts();
         let refuse = |what: &str| {
             let remark = format!("{what} are not supported by this broker yet; the message was not stored");
             Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
         };
-        if let Some(range) = &facts.delay {
-            let text = self.properties.text(range);
-            match text.trim().parse::<i32>() {
-                Ok(level) if level > 0 => return refuse(&format!("delayed messages (property DELAY={level})")),
-                Ok(_) => {}
-                Err(_) => {
-                    let remark = format!("the property DELAY is {text:?}; a whole number is needed");
-                    return Err(Refusal::new(response::SYSTEM_ERROR, remark));
-                }
-            }
-        }
-        if let Some(name) = facts.timer {
+        if let (Some(name), None) = (facts.timer, level) {
             return refuse(&format!("timer messages (property {name})"));
         }
-        if facts.prepared || sys_flag & sys_flag::TRANSACTION_MASK != 0 {
+        let is_sent_back = record.reconsume_times > 0 && level.is_some();
+        if facts.prepared && !is_sent_back || record.sys_flag & sys_flag::TRANSACTION_MASK != 0 {
             return refuse("transactional messages (property TRAN_MSG)");
         }
         Ok(())
@@ -468,24 +521,17 @@ fn refuse_retry_batch(topic: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Sends to a group's retry topic: the group must be configured, and what would go to its dead-letter topic is refused
-/// until dead letters are built.
-fn check_retry_topic(groups: &Groups, header: &Send<'_>, version: i32) -> Result<(), Refusal> {
-    let Some(name) = header.topic.strip_prefix(RETRY_PREFIX) else { return Ok(()) };
-    let Some(group) = groups.get_or_create(name) else {
+/// The group whose dead letters a send to its retry topic belongs to: given back once too often, or by a consumer that
+/// works in order and therefore only sends what it gives up (06 §3, the rule of 5.1.1+).
+fn dead_letter_group<'h>(cx: &SendCx<'_>, header: &Send<'h>, version: i32) -> Result<Option<&'h str>, Refusal> {
+    let Some(name) = header.topic.strip_prefix(RETRY_PREFIX) else { return Ok(None) };
+    let Some(group) = cx.groups.get_or_create(name) else {
         let remark = format!("subscription group not exist, {name}");
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };
     let max = header.max_reconsume_times.filter(|_| version >= VERSION_3_4_9).unwrap_or(group.retry_max_times);
-    if header.reconsume_times > max {
-        let remark = format!(
-            "the message was given back {} times, the limit is {max}; dead-letter topics are not supported by this broker \
-             yet, the message was not stored",
-            header.reconsume_times
-        );
-        return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
-    }
-    Ok(())
+    let given_up = header.reconsume_times > max || cx.locks.any_of(name, cx.now);
+    Ok(given_up.then_some(name))
 }
 
 fn not_staged(error: StageError) -> NotStaged {

@@ -24,7 +24,8 @@ use crate::store::{self, Background, CloseError, RecoveryReport, Store};
 use super::clients::EXPIRY_SCAN_INTERVAL_MS;
 use super::cold_read::ColdReader;
 use super::config::Config;
-use super::handles::Handles;
+use super::delay::Deliverer;
+use super::handles::{Handles, HeldCounts};
 use super::open;
 use super::registration::Identity;
 use super::saver::Saver;
@@ -89,6 +90,7 @@ pub struct Running {
     readers: Vec<JoinHandle<()>>,
     background: Background,
     saver: Saver,
+    deliverer: Deliverer,
     stop: shutdown::Trigger,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     identity: Identity,
@@ -129,7 +131,13 @@ impl Bound {
                 mailboxes.post_frame(conn, frame);
             }
         });
-        let handles = Handles::open(config, disk, clock, store, post)?;
+        let told = mailboxes.clone();
+        let tell = move |held: &HeldCounts, event: &store::Event| {
+            if let Some(mailboxes) = told.get() {
+                post_event(mailboxes, held, event);
+            }
+        };
+        let handles = Handles::open(config, disk, clock, store, post, tell)?;
         Ok(Opened { handles: Arc::new(handles), server: self.server, post: mailboxes, report })
     }
 }
@@ -155,19 +163,24 @@ impl Opened {
             BrokerService::new(shared.clone(), context, cold_reader.clone())
         })?;
         let mailboxes = loops.mailboxes().clone();
-        let listening = (mailboxes.clone(), handles.held.clone());
-        handles.store.listen(Arc::new(move |event| post_event(&listening.0, &listening.1, event)));
+        let (listening, delays) = ((mailboxes.clone(), handles.held.clone()), handles.delays.clone());
+        handles.store.listen(Arc::new(move |event| {
+            post_event(&listening.0, &listening.1, event);
+            delays.told(event);
+        }));
         // What was flushed before somebody listened.
         let flushed = crate::base::position::PhyOffset(handles.store.flushed().get());
         (0..mailboxes.loops()).for_each(|index| mailboxes.post(index, Mail::Flushed(flushed)));
 
         let saver = Saver::start(handles.clone()).map_err(thread("the thread that saves offsets"))?;
+        let deliverer = Deliverer::start(handles.delays.clone(), handles.appender.clone())
+            .map_err(thread("the thread that delivers delayed messages"))?;
         let (stop, stopped) = shutdown::channel();
         let identity = identity(&config);
         let handle = control.handle().clone();
         let mut tasks = handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped);
         tasks.push(handle.spawn(expire_clients(handles.clone(), mailboxes, stopped)));
-        Ok(Running { handles, control: handle, loops, readers, background, saver, stop, tasks, identity })
+        Ok(Running { handles, control: handle, loops, readers, background, saver, deliverer, stop, tasks, identity })
     }
 }
 
@@ -195,7 +208,7 @@ impl Running {
     /// Stops cleanly: leaves the name servers, lets clients go, saves the state files, closes the store. Goes through the
     /// whole list whatever fails, and returns the first failure. Blocks; not for a thread of the control runtime.
     pub fn stop(self) -> Result<(), BrokerError> {
-        let Running { handles, control, loops, readers, background, saver, stop, tasks, identity } = self;
+        let Running { handles, control, loops, readers, background, saver, deliverer, stop, tasks, identity } = self;
         stop.stop();
         control.block_on(async {
             for task in tasks {
@@ -211,9 +224,10 @@ impl Running {
                 tracing::error!("a reader thread panicked; the panic is in the log above");
             }
         }
+        deliverer.stop();
         saver.stop();
-        let saved = handles.close();
         let closed = handles.store.close();
+        let saved = handles.close();
         background.stop();
         saved?;
         closed?;

@@ -21,14 +21,16 @@ use crate::wire::request::{Pull, Send};
 
 use super::admin;
 use super::answer::Refusal;
+use super::appender::growth;
 use super::cold_read::ColdReader;
 use super::flush_wait::{FlushWait, FlushWaits};
 use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
 use super::pull::{self, OwnedPull, PullCx, Pulled, Puller, Run};
 use super::request::OwnedRequest;
-use super::send::{NotStaged, SendCx, Sender, Stored};
-use super::topics::{TopicError, TopicsView};
+use super::send::{MissingTopic, NotStaged, SendCx, Sender, Stored};
+use super::send_back;
+use super::topics::{self, SCHEDULE_TOPIC, TopicError, TopicsView};
 
 /// Topics that one loop may be making at once; each has a task that waits for a file and for name servers.
 pub const TOPICS_IN_MAKING_MAX: usize = 64;
@@ -154,7 +156,7 @@ impl BrokerService {
         match staged {
             Ok(()) => Ok(Outcome::Staged),
             Err(NotStaged::Refused(refusal)) => Err(refusal),
-            Err(NotStaged::TopicMissing) => self.make_topic(cx, request, &header),
+            Err(NotStaged::TopicMissing(missing)) => self.make_topic(cx, request, &header, &missing),
             Err(NotStaged::BatchFull) => {
                 Err(Refusal::new(response::MESSAGE_ILLEGAL, "the message is larger than one write to the log takes"))
             }
@@ -167,6 +169,8 @@ impl BrokerService {
             now: cx.now,
             topics: self.topics.table(),
             groups: &self.handles.groups,
+            locks: &self.handles.locks,
+            delays: &self.handles.delays,
             store: &self.handles.store,
             batch: &mut self.batch,
         };
@@ -174,11 +178,24 @@ impl BrokerService {
     }
 
     /// Starts making a topic; the send runs again when it is there.
-    fn make_topic(&mut self, cx: &RequestCx<'_>, request: &Command<'_>, header: &Send<'_>) -> Result<Outcome, Refusal> {
+    fn make_topic(
+        &mut self,
+        cx: &RequestCx<'_>,
+        request: &Command<'_>,
+        header: &Send<'_>,
+        missing: &MissingTopic,
+    ) -> Result<Outcome, Refusal> {
+        let topic = match missing {
+            MissingTopic::Asked => header.topic.to_owned(),
+            MissingTopic::DeadLettersOf(group) => topics::dlq_topic(group),
+        };
+        if self.in_making.contains_key(&topic) {
+            return self.wait_for_topic(cx, request, &topic);
+        }
         if self.in_making.len() >= TOPICS_IN_MAKING_MAX {
             return Err(busy_making_topics());
         }
-        let topic = header.topic.to_owned();
+        let dead_letters = *missing != MissingTopic::Asked;
         let default_topic = header.default_topic.to_owned();
         let (queue_nums, unit_mode) = (header.default_topic_queue_nums, header.unit_mode);
         self.in_making.insert(topic.clone(), Vec::new());
@@ -191,7 +208,10 @@ impl BrokerService {
         let (mailboxes, loop_index) = (self.mailboxes.clone(), self.loop_index);
         self.control.spawn(async move {
             let (topics, name) = (handles.topics.clone(), topic.clone());
-            let create = move || topics.create_in_send(&name, &default_topic, queue_nums, unit_mode);
+            let create = move || match dead_letters {
+                true => topics.create_if_missing(send_back::dlq_topic_named(&name)),
+                false => topics.create_in_send(&name, &default_topic, queue_nums, unit_mode),
+            };
             let made = match control.spawn_blocking(create).await {
                 Ok(Ok(created)) => {
                     if created.is_new {
@@ -264,6 +284,12 @@ impl BrokerService {
     fn post_growth(&mut self) {
         if self.sync_flush {
             return;
+        }
+        for record in 0..self.batch.len() {
+            let (queue, due) = self.batch.staged(record);
+            if queue.topic() == SCHEDULE_TOPIC {
+                self.handles.delays.grew(due);
+            }
         }
         let mut others: Option<Arc<[Grown]>> = None;
         for index in self.handles.held.holding() {
@@ -511,20 +537,6 @@ impl Service for BrokerService {
             self.answer_flush_wait(&wait, response::FLUSH_DISK_TIMEOUT, outbox);
         }
     }
-}
-
-/// The queues of a batch with the tag hashes that each was given.
-fn growth(batch: &Batch) -> Vec<Grown> {
-    let mut grown: Vec<Grown> = Vec::new();
-    for record in 0..batch.len() {
-        let (queue, tags_code) = batch.staged(record);
-        // A tick brings few queues, and mostly runs of the same one.
-        match grown.iter_mut().rev().find(|grown| Arc::ptr_eq(&grown.queue, queue)) {
-            Some(grown) => grown.tags_codes.push(tags_code),
-            None => grown.push(Grown { queue: queue.clone(), tags_codes: SmallVec::from_slice(&[tags_code]) }),
-        }
-    }
-    grown
 }
 
 /// Java's code for a topic that a send cannot have.

@@ -182,13 +182,13 @@ requests! {
     VIEW_MESSAGE_BY_ID = 33, Broker, Fields(Get), Served(Slow);
     HEART_BEAT = 34, Broker, Groups(PubOrSub), Served(Fast);
     UNREGISTER_CLIENT = 35, Broker, Fields(PubOrSub), Served(Fast);
-    CONSUMER_SEND_MSG_BACK = 36, Broker, Fields(Sub), Later("retries and dead letters");
+    CONSUMER_SEND_MSG_BACK = 36, Broker, Fields(Sub), Served(Slow);
     END_TRANSACTION = 37, Broker, Fields(Pub), Later("transactions");
     GET_CONSUMER_LIST_BY_GROUP = 38, Broker, Fields(Sub), Served(Fast);
     CHECK_TRANSACTION_STATE = 39, Client, Fields(Pub), Later("transactions");
     NOTIFY_CONSUMER_IDS_CHANGED = 40, Client, Fields(Sub), Sent;
-    LOCK_BATCH_MQ = 41, Broker, Fields(Sub), Later("orderly consumption");
-    UNLOCK_BATCH_MQ = 42, Broker, Fields(Sub), Later("orderly consumption");
+    LOCK_BATCH_MQ = 41, Broker, Fields(Sub), Served(Fast);
+    UNLOCK_BATCH_MQ = 42, Broker, Fields(Sub), Served(Fast);
     GET_ALL_CONSUMER_OFFSET = 43, Broker, Open, Served(Slow);
     GET_ALL_DELAY_OFFSET = 45, Broker, Open, Later("slaves");
     CHECK_CLIENT_CONFIG = 46, Broker, Open, Served(Slow);

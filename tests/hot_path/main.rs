@@ -157,7 +157,8 @@ impl OneLoop {
         let (disk, clock) = (Arc::new(RealDisk), Clock::System);
         let (store, _) = Store::open(store_config(&dir), disk.clone(), clock.clone()).expect("a fresh store opens");
         let post = Arc::new(|_: ConnId, _: BytesMut| {});
-        let handles = Handles::open(Arc::new(config), disk, clock, store, post.clone()).expect("fresh state opens");
+        let handles =
+            Handles::open(Arc::new(config), disk, clock, store, post.clone(), |_, _| {}).expect("fresh state opens");
         handles.topics.create_in_send("TopicTest", "TBW102", 4, false).expect("the topic can be made");
         let control = ControlRuntime::start().expect("a control runtime");
         let (cold_reader, _) = ColdReader::start(handles.store.clone(), post).expect("reader threads");

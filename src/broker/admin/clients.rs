@@ -8,10 +8,13 @@ use crate::broker::answer::{self, Answer, Answered, Refusal};
 use crate::broker::clients::{ConsumerBeat, Sender};
 use crate::broker::filter::TAG;
 use crate::broker::handles::Handles;
+use crate::broker::locks::LockedQueue;
 use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, retry_topic};
 use crate::net::service::{Outcome, RequestCx};
-use crate::wire::body::CheckClientRequestBody;
+use crate::wire::body::{
+    CheckClientRequestBody, LockBatchRequestBody, LockBatchResponseBody, MessageQueue, UnlockBatchRequestBody,
+};
 use crate::wire::codes::response;
 use crate::wire::command::{Command, ReplyTo};
 
@@ -86,6 +89,34 @@ pub(super) fn client_ids(handles: &Handles, request: &Command<'_>) -> Answered {
         return Err(Refusal::new(response::SYSTEM_ERROR, format!("no consumer for this group, {group}")));
     }
     super::json(&serde_json::json!({ "consumerIdList": ids }))
+}
+
+/// LOCK_BATCH_MQ: the queues of topics that exist here and that are now the client's; maybe none.
+pub(super) fn lock(handles: &Handles, cx: &RequestCx<'_>, request: &Command<'_>) -> Answered {
+    let body = LockBatchRequestBody::parse(request.body).map_err(Refusal::system)?;
+    let known = |queue: &MessageQueue| {
+        let nums = handles.topics.get(&queue.topic).map(|topic| topic.read_queue_nums.max(topic.write_queue_nums));
+        u32::try_from(queue.queue_id).is_ok_and(|id| nums.is_some_and(|nums| id < nums))
+    };
+    let wanted = body.mq_set.into_iter().filter(known).map(locked_queue).collect();
+    let owned = handles.locks.lock(&body.consumer_group, &body.client_id, wanted, cx.now);
+    let lock_ok_mq_set = owned
+        .into_iter()
+        .map(|queue| MessageQueue { topic: queue.topic, broker_name: queue.broker_name, queue_id: queue.queue_id })
+        .collect();
+    Ok(Answer::body(LockBatchResponseBody { lock_ok_mq_set }.to_json()))
+}
+
+/// UNLOCK_BATCH_MQ: always well.
+pub(super) fn unlock(handles: &Handles, request: &Command<'_>) -> Answered {
+    let body = UnlockBatchRequestBody::parse(request.body).map_err(Refusal::system)?;
+    let queues: Vec<_> = body.mq_set.into_iter().map(locked_queue).collect();
+    handles.locks.unlock(&body.consumer_group, &body.client_id, &queues);
+    Ok(Answer::empty())
+}
+
+fn locked_queue(queue: MessageQueue) -> LockedQueue {
+    LockedQueue { topic: queue.topic, broker_name: queue.broker_name, queue_id: queue.queue_id }
 }
 
 /// CHECK_CLIENT_CONFIG: whether a subscription's expression can be served.

@@ -29,6 +29,8 @@ pub fn answer_now(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Comm
         request::HEART_BEAT => return clients::heartbeat(handles, cx, request),
         request::UNREGISTER_CLIENT => clients::unregister(handles, cx, request),
         request::GET_CONSUMER_LIST_BY_GROUP => clients::client_ids(handles, request),
+        request::LOCK_BATCH_MQ => clients::lock(handles, cx, request),
+        request::UNLOCK_BATCH_MQ => clients::unlock(handles, request),
         request::QUERY_CONSUMER_OFFSET => offsets::query(handles, request),
         request::UPDATE_CONSUMER_OFFSET => offsets::commit(handles, request),
         request::GET_MAX_OFFSET => offsets::max(handles, request),
@@ -52,6 +54,7 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::SEARCH_OFFSET_BY_TIMESTAMP => offsets::search(&handles, &request).await,
         request::GET_EARLIEST_MSG_STORETIME => offsets::earliest(&handles, &request).await,
         request::VIEW_MESSAGE_BY_ID => messages::view(&handles, &request).await,
+        request::CONSUMER_SEND_MSG_BACK => messages::send_back(&handles, &request).await,
         request::CHECK_CLIENT_CONFIG => clients::check_config(&request),
         code => not_supported(code),
     };

@@ -1,6 +1,7 @@
 //! A whole broker in this process, spoken to over loopback with raw frames: what a client sees of sends, pulls and held
 //! pulls, with one loop and with four.
 
+mod delays;
 mod pulls;
 mod sends;
 
@@ -43,12 +44,20 @@ pub(super) struct Options {
     pub loops: usize,
     pub sync_flush: bool,
     pub configure: fn(&mut Config),
+    /// The delay levels, milliseconds; empty for Java's.
+    pub delay_levels_ms: Vec<u64>,
     pub disk: Arc<dyn Disk>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { loops: 1, sync_flush: false, configure: |_| {}, disk: Arc::new(RealDisk) }
+        Options {
+            loops: 1,
+            sync_flush: false,
+            configure: |_| {},
+            delay_levels_ms: Vec::new(),
+            disk: Arc::new(RealDisk),
+        }
     }
 }
 
@@ -68,6 +77,9 @@ impl TestBroker {
         store.queue_file_size = 20_000;
         store.index_slots = 1000;
         store.index_entries = 4000;
+        if !options.delay_levels_ms.is_empty() {
+            store.delay_levels_ms = options.delay_levels_ms;
+        }
         if options.sync_flush {
             store.flush_mode = store::FlushMode::Sync;
         }
