@@ -11,8 +11,13 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::error::StepError;
+use super::error::{ReadError, StepError};
+use super::index::{Key, keys_of};
+use super::log::LastRecord;
 use super::queue::{Queue, Touched};
+use super::recover::UNITS_UNKNOWN;
+use super::state::Checkpoint;
+use super::walk::{Found, Walker};
 use super::{Event, FlushMode, Grown, Store};
 use crate::base::disk::DiskFile;
 use crate::base::position::PhyOffset;
@@ -22,9 +27,24 @@ const SYNC_FILE_SYSTEM_FROM: usize = 64;
 /// After a step that failed for lack of room, the next try comes after this pause.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the derive step remembers between two runs.
+/// One derive step reads about this much of the log for the index.
+const INDEX_BYTES_PER_STEP: u64 = 64 << 20;
+/// So many bad records met by the index are reported.
+const BAD_TOLD_MAX: u32 = 16;
+
+/// How far the derived files are, as the derive step knows it.
 #[derive(Debug, Default)]
-pub(super) struct DeriveState {}
+pub(super) struct DeriveState {
+    /// Queue files hold every record below.
+    pub queues: u64,
+    /// The index holds every record below.
+    pub indexed: u64,
+    /// Newest record below `queues`.
+    pub last: LastRecord,
+    /// As it is on disk.
+    pub checkpoint: Checkpoint,
+    pub told_bad: u32,
+}
 
 /// The store's threads.
 #[derive(Debug)]
@@ -89,12 +109,17 @@ fn flush_loop(store: &Store) {
 fn derive_loop(store: &Store) {
     let interval = Duration::from_millis(store.config().derive_interval_ms);
     let mut last_report: Option<Instant> = None;
+    let mut more = false;
     while !store.is_closing() {
-        store.log().wait_for_derive(interval);
+        if !more {
+            store.log().wait_for_derive(interval);
+        }
         if store.is_closing() {
             return;
         }
-        if let Err(error) = store.derive_step() {
+        let step = store.derive_some();
+        more = matches!(step, Ok(true));
+        if let Err(error) = step {
             if last_report.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
                 tracing::warn!("queues and index are behind, the next step tries again: {error}");
                 last_report = Some(Instant::now());
@@ -129,6 +154,10 @@ impl Store {
         let flushed = flushed?;
         if flushed > before {
             self.0.flushes.fetch_add(1, Ordering::Relaxed);
+            let file_size = self.config().log_file_size;
+            if flushed / file_size != before / file_size {
+                self.note_flushed(flushed)?;
+            }
             self.show_flushed(flushed);
             self.tell(&Event::Flushed(PhyOffset(flushed)));
         }
@@ -163,23 +192,53 @@ impl Store {
         self.0.log.allocate_step()
     }
 
+    /// A whole log file became durable: recovery may cut the log behind `flushed` only, and has to know.
+    fn note_flushed(&self, flushed: u64) -> Result<(), StepError> {
+        let mut hint = self.0.hint.lock();
+        hint.hint.flushed = hint.hint.flushed.max(flushed);
+        let written = hint.write();
+        drop(hint);
+        self.poison_if_fatal(written)
+    }
+
     /// Writes queue tails and index, and moves checkpoint and hint. Afterwards everything that was appended when it
     /// began is durable in every form.
     pub fn derive_step(&self) -> Result<(), StepError> {
-        // Nothing derived is ever on disk before the log it is derived from.
-        self.flush_step()?;
-        let mut state = self.0.derive.lock();
-        self.derive(&mut state)
+        while self.derive_some()? {}
+        Ok(())
     }
 
-    fn derive(&self, _state: &mut DeriveState) -> Result<(), StepError> {
-        let (limit, queues) = {
+    /// A bounded part of `derive_step`; true when the index is not complete yet.
+    fn derive_some(&self) -> Result<bool, StepError> {
+        let mut state = self.0.derive.lock();
+        let derived = self.derive(&mut state);
+        drop(state);
+        self.poison_if_fatal(derived)
+    }
+
+    /// A lack of room passes. A failed sync, or a write that failed otherwise, leaves files that nobody knows: the
+    /// recovery of a restart makes them right.
+    fn poison_if_fatal<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
+        if let Err(error) = &result {
+            let failing =
+                error.step.starts_with("make durable") || error.step.starts_with("write") && !error.is_no_space();
+            if failing {
+                self.poison(&error.to_string());
+            }
+        }
+        result
+    }
+
+    fn derive(&self, state: &mut DeriveState) -> Result<bool, StepError> {
+        let (limit, last, queues) = {
             let mut head = self.0.log.head();
-            (self.flushed().get(), std::mem::take(&mut head.dirty_queues))
+            let (limit, last) = self.0.log.published(&head);
+            (limit, last, std::mem::take(&mut head.dirty_queues))
         };
+        // Nothing derived is ever on disk before the log that it is derived from.
+        let mut failed = self.flush_step().err();
         let mut touched = Touched::default();
         let mut left: Vec<Arc<Queue>> = Vec::new();
-        let mut failed = None;
         for queue in queues {
             if failed.is_some() {
                 left.push(queue);
@@ -199,12 +258,91 @@ impl Store {
             head.dirty_queues.append(&mut left);
             head.tail_bytes = head.tail_bytes.saturating_sub(touched.bytes);
         }
+        // Also when a later queue failed: what was written has to be durable before the next step counts it.
+        self.sync_files(&touched.files)?;
         if let Some(error) = failed {
             return Err(error);
         }
-        self.sync_files(&touched.files)?;
-        self.0.derived_durable.advance(limit);
-        Ok(())
+        let moved = limit != state.queues || state.last != last && last.size > 0;
+        state.queues = limit;
+        if last.size > 0 {
+            state.last = last;
+        }
+        let indexed = state.indexed;
+        let more = self.index_some(state, limit)?;
+        let claims = match last.store_timestamp {
+            // A checkpoint of the queues must not run ahead of the index: Java adds to both from the same file on.
+            time if !more && time > 0 => Checkpoint { physic: time, logics: time, ..state.checkpoint },
+            _ => state.checkpoint,
+        };
+        if claims != state.checkpoint {
+            self.0.checkpoint.write(&claims)?;
+            state.checkpoint = claims;
+        }
+        let mut hint = self.0.hint.lock();
+        if moved || indexed != state.indexed || hint.hint.checkpoint != claims || hint.hint.units == UNITS_UNKNOWN {
+            let newest_index = self.0.index.as_ref().and_then(|index| index.newest()).unwrap_or_default();
+            let before = &mut hint.hint;
+            before.flushed = before.flushed.max(self.flushed().get());
+            before.queues = state.queues;
+            before.indexed = state.indexed;
+            before.last = state.last;
+            before.checkpoint = claims;
+            before.units = self.0.queues.all().iter().map(|queue| queue.units_in_files()).sum();
+            (before.index_name, before.index_header) = newest_index;
+            hint.write()?;
+        }
+        drop(hint);
+        self.0.derived_durable.advance(state.queues.min(state.indexed));
+        Ok(more)
+    }
+
+    /// Indexes the next part of the log below `limit`; true when something is left.
+    fn index_some(&self, state: &mut DeriveState, limit: u64) -> Result<bool, StepError> {
+        let Some(index) = &self.0.index else {
+            state.indexed = limit;
+            return Ok(false);
+        };
+        if state.indexed >= limit {
+            return Ok(false);
+        }
+        let file_size = self.config().log_file_size;
+        let open = |start| self.0.log.file(start);
+        let mut walker = Walker::new(&open, file_size, state.indexed.max(self.log_min().0), limit, false);
+        let until = walker.position + INDEX_BYTES_PER_STEP;
+        let (mut keys, mut scratch): (Vec<Key>, String) = Default::default();
+        while walker.position < limit.min(until) {
+            let found = walker.step().map_err(|error| match error {
+                ReadError::Io { path, source } => StepError::new("read", path, source),
+                other => StepError::new("read", &self.0.log.dir, io::Error::other(other.to_string())),
+            })?;
+            match found {
+                Found::Record(_, record) => keys_of(&record, &mut scratch, &mut keys),
+                Found::Blank => {}
+                Found::End => break,
+                Found::Bad { at, why, .. } => {
+                    // Reported once each; the keys of the rest of that file are not found, its messages are (STORE 14 row 4).
+                    if state.told_bad < BAD_TOLD_MAX {
+                        state.told_bad += 1;
+                        tracing::warn!("the key index goes on behind a bad record of the commit log at {at}: {why}");
+                    }
+                    walker.position = at - at % file_size + file_size;
+                }
+            }
+        }
+        let position = walker.position.min(limit);
+        let checkpoint = &mut state.checkpoint;
+        index.add(&keys, &mut |time| {
+            // Java removes an index file that is newer than this says, so it is told before the header says so.
+            let claims = Checkpoint { index: time, ..*checkpoint };
+            if claims != *checkpoint {
+                self.0.checkpoint.write(&claims)?;
+                *checkpoint = claims;
+            }
+            Ok(())
+        })?;
+        state.indexed = position;
+        Ok(position < limit)
     }
 
     fn sync_files(&self, files: &[(PathBuf, Arc<dyn DiskFile>)]) -> Result<(), StepError> {
@@ -224,9 +362,15 @@ impl Store {
 
     /// The last derive step of a store that takes no more appends.
     pub(super) fn finish_deriving(&self) -> Result<(), StepError> {
-        let mut state = self.0.derive.lock();
-        self.derive(&mut state)?;
+        self.derive_step()?;
+        let _state = self.0.derive.lock();
         self.0.log.remove_empty_files()?;
+        {
+            let mut hint = self.0.hint.lock();
+            hint.hint.clean = true;
+            hint.hint.flushed = self.flushed().get();
+            hint.write()?;
+        }
         let abort = self.path("abort");
         self.0.disk.remove_file(&abort).map_err(|error| StepError::new("remove", &abort, error))?;
         self.0.disk.sync_dir(self.root()).map_err(|error| StepError::new("make durable", self.root(), error))

@@ -131,6 +131,8 @@ pub(super) struct CommitLog {
 pub(super) struct LogStart {
     pub first: u64,
     pub end: u64,
+    /// Durable up to here; the files behind are synced with the first flush.
+    pub flushed: u64,
     pub last: LastRecord,
 }
 
@@ -146,14 +148,14 @@ impl CommitLog {
         tail_bytes_max: u64,
         tail_bytes_wanted: u64,
         start: LogStart,
-    ) -> Self {
+    ) -> Result<Self, StepError> {
         let head = Head {
             reserved: start.end,
             last_timestamp: start.last.store_timestamp,
             last: start.last,
             ..Head::default()
         };
-        CommitLog {
+        let log = CommitLog {
             disk,
             clock,
             dir,
@@ -163,7 +165,7 @@ impl CommitLog {
             head: Mutex::new(head),
             turn: Condvar::new(),
             appended: Watermark::new(start.end),
-            flushed: Watermark::new(start.end),
+            flushed: Watermark::new(start.flushed),
             flush_lock: Mutex::new(()),
             unflushed_files: Mutex::default(),
             allocate_wanted: Mutex::new(true),
@@ -175,7 +177,13 @@ impl CommitLog {
             derive_bell: Condvar::new(),
             ending: Mutex::new(false),
             ending_bell: Condvar::new(),
+        };
+        let mut file = log.file_start(start.flushed);
+        while file < start.end {
+            log.open_or_make(file)?;
+            file += file_size;
         }
+        Ok(log)
     }
 
     /// Largest record or group that fits into a file.
@@ -686,11 +694,13 @@ impl CommitLog {
         })
     }
 
-    /// The file that holds `position`, open.
-    pub fn file_at(&self, position: u64) -> Result<Arc<dyn DiskFile>, ReadError> {
-        let start = self.file_start(position);
+    /// The file that starts at `start`, open; `None` when it is not there (any more).
+    pub fn file(&self, start: u64) -> Result<Option<Arc<dyn DiskFile>>, ReadError> {
         let path = || self.path_of(start);
-        self.descriptors.get(LOG, start, path).map_err(|source| ReadError::Io { path: path(), source })
+        match self.descriptors.get(LOG, start, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(|source| ReadError::Io { path: path(), source }),
+        }
     }
 }
 

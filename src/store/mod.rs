@@ -6,8 +6,6 @@
 //! sync flush after the flush ([`Event::Grown`]). Behind it three background steps run: `flush` (durable log), `derive`
 //! (queue files, index, checkpoint, recovery hint) and `allocate` (files and blocks ahead).
 
-#![allow(dead_code)] // Recovery uses the rest; it lands with the next change.
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,13 +24,16 @@ mod batch;
 mod config;
 mod descriptors;
 mod error;
+mod index;
 mod layout;
 mod log;
 mod queue;
 mod read;
 pub mod recover;
+mod state;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use background::Background;
 pub use batch::{Assigned, BATCH_BYTES_MAX, Batch};
@@ -74,6 +75,10 @@ struct Inner {
     disk: Arc<dyn Disk>,
     log: log::CommitLog,
     queues: queue::Queues,
+    index: Option<index::Index>,
+    checkpoint: state::CheckpointFile,
+    /// Taken after `derive`, never before it.
+    hint: Mutex<state::HintFile>,
     listeners: RwLock<Vec<Listener>>,
     derived_durable: Watermark,
     /// One derive step (or topic deletion) at a time.
@@ -169,10 +174,28 @@ impl Store {
     pub fn delete_topic(&self, topic: &str) -> Result<(), StepError> {
         {
             let _no_tail_is_written = self.0.derive.lock();
+            {
+                // A crash from here to the next derive step must not make recovery distrust the queues that stay.
+                let mut hint = self.0.hint.lock();
+                hint.hint.units = recover::UNITS_UNKNOWN;
+                hint.write()?;
+            }
             self.0.queues.delete(topic)?;
         }
         // So that a crash does not bring the queues back from the records.
         self.derive_step()
+    }
+
+    /// Positions of records that may carry `key` in their UNIQ_KEY or KEYS, newest first, stored in `[begin, end]`
+    /// (milliseconds). The index knows hashes only: the caller reads the records and compares.
+    pub fn query(&self, topic: &str, key: &str, max: usize, begin: i64, end: i64) -> Result<Vec<PhyOffset>, ReadError> {
+        let Some(index) = &self.0.index else { return Ok(Vec::new()) };
+        Ok(index.query(topic, key, max, begin, end)?.into_iter().map(PhyOffset).collect())
+    }
+
+    /// Store time and position of the newest indexed record, for the answer to a query; zeros when there is none.
+    pub fn index_last_update(&self) -> (i64, i64) {
+        self.0.index.as_ref().map_or((0, 0), index::Index::last_update)
     }
 
     /// Stores a batch: offsets and store time are assigned, the bytes are in the page cache, the queues have grown.

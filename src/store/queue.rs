@@ -153,7 +153,14 @@ impl Queue {
         self.end.store(end, Ordering::Release);
         self.next.store(end, Ordering::Release);
         self.visible.store(end, Ordering::Release);
-        self.min.store(files.0 / UNIT_LEN, Ordering::Release);
+        let first = if files.0 < files.1 { files.0 / UNIT_LEN } else { end };
+        self.min.store(first, Ordering::Release);
+    }
+
+    /// Whether it has no unit at all, neither in files nor in memory.
+    pub(super) fn has_no_units(&self) -> bool {
+        let tail = self.tail.lock();
+        tail.files.0 == tail.files.1 && tail.units.is_empty()
     }
 
     /// Puts the queue's numbers to `first`, for a queue without units whose first record has that number.
@@ -313,14 +320,15 @@ impl Queue {
         Ok(file)
     }
 
-    /// Index behind the newest unit that is in a file.
-    pub(super) fn written(&self) -> u64 {
-        self.tail.lock().first
+    /// Index behind the newest unit that is in a file; 0 without files.
+    pub(super) fn units_in_files(&self) -> u64 {
+        let tail = self.tail.lock();
+        if tail.files.0 < tail.files.1 { tail.first } else { 0 }
     }
 
-    /// Byte positions of the files: start of the first, end of the last.
-    pub(super) fn file_range(&self) -> (u64, u64) {
-        self.tail.lock().files
+    /// Bytes of units in memory.
+    pub(super) fn tail_len(&self) -> u64 {
+        self.tail.lock().units.len() as u64
     }
 
     /// Makes `min` the first unit whose record is not below `log_min` (STORE 8.2; all gone: min = max).

@@ -163,3 +163,182 @@ fn a_delayed_record_gets_its_time_of_delivery_into_its_queue() {
     store.scan(&queue, QueueOffset(0), &ScanLimits::default(), &mut |_| true, &mut found).unwrap();
     assert_eq!(found[0].tags_code, due);
 }
+
+fn reopen(dir: &Dir, config: Config) -> (Store, RecoveryReport) {
+    let _ = dir;
+    Store::open(config, Arc::new(RealDisk), Clock::manual(1_700_000_100_000)).unwrap()
+}
+
+fn all_there(store: &Store, topic: &str, queue: u32, count: usize) {
+    let bodies = bodies(store, topic, queue);
+    assert_eq!(bodies.len(), count);
+    assert!(bodies.iter().enumerate().all(|(at, body)| *body == format!("{topic}-{queue}-{at}")), "{bodies:?}");
+}
+
+#[test]
+fn a_closed_store_opens_again_by_its_hint_and_goes_on() {
+    let dir = Dir::new();
+    for round in 0..4 {
+        let (store, report) = reopen(&dir, dir.config());
+        assert_eq!(report.clean, true);
+        assert_eq!(report.took_row(recover::Row::H1), round > 0, "{:?}", report.taken);
+        assert!(!report.took_row(recover::Row::H2), "{:?}", report.taken);
+        all_there(&store, "T", 1, round * 150);
+        for _ in 0..10 {
+            put(&store, "T", 1, 15);
+            store.allocate_step().unwrap();
+        }
+        store.close().unwrap();
+        assert_eq!(store.derived_durable().get(), store.log_max().0);
+        assert!(!dir.0.join("abort").exists());
+    }
+}
+
+#[test]
+fn a_killed_store_opens_by_its_hint_with_everything() {
+    let dir = Dir::new();
+    for round in 0..5 {
+        let (store, report) = reopen(&dir, dir.config());
+        assert_eq!(report.clean, round == 0);
+        assert!(!report.took_row(recover::Row::H2), "{:?}", report.taken);
+        all_there(&store, "T", 1, round * 150);
+        for put_round in 0..10 {
+            put(&store, "T", 1, 15);
+            if put_round == 4 {
+                store.derive_step().unwrap();
+            }
+        }
+        // The process ends here: no close.
+    }
+    let (store, report) = reopen(&dir, dir.config());
+    assert!(report.units_added > 0 && report.took_row(recover::Row::H1), "{:?}", report.taken);
+    let found = store.query("T", "k1", 1000, 0, i64::MAX - 1000).unwrap();
+    store.derive_step().unwrap();
+    let later = store.query("T", "k1", 1000, 0, i64::MAX - 1000).unwrap();
+    assert!(found.len() < later.len());
+    assert_eq!(later.len(), 750);
+}
+
+#[test]
+fn a_store_without_hint_is_opened_by_javas_rules() {
+    for clean in [true, false] {
+        let dir = Dir::new();
+        let (store, _) = reopen(&dir, dir.config());
+        for _ in 0..20 {
+            put(&store, "T", 1, 15);
+        }
+        put(&store, "U", 0, 3);
+        store.close().unwrap();
+        drop(store);
+        std::fs::remove_file(dir.0.join("recovery.hint")).unwrap();
+        if !clean {
+            std::fs::write(dir.0.join("abort"), "4711").unwrap();
+        }
+        let (store, report) = reopen(&dir, dir.config());
+        assert_eq!(report.took_row(recover::Row::A1), clean, "{:?}", report.taken);
+        assert_eq!(report.units_added, 0);
+        all_there(&store, "T", 1, 300);
+        all_there(&store, "U", 0, 3);
+        drop(store);
+        std::fs::remove_dir_all(dir.0.join("consumequeue")).unwrap();
+        let (store, report) = reopen(&dir, dir.config());
+        assert_eq!(report.units_added, 303, "{:?}", report.taken);
+        all_there(&store, "T", 1, 300);
+        all_there(&store, "U", 0, 3);
+    }
+}
+
+#[test]
+fn a_second_store_on_a_directory_is_refused_with_the_holder() {
+    let dir = Dir::new();
+    let _first = reopen(&dir, dir.config());
+    let error = Store::open(dir.config(), Arc::new(RealDisk), Clock::System).unwrap_err();
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+}
+
+#[test]
+fn a_search_by_time_answers_as_5_1_1_and_later() {
+    let dir = Dir::new();
+    let clock = Clock::manual(1000);
+    let (store, _) = Store::open(dir.config(), Arc::new(RealDisk), clock.clone()).unwrap();
+    let queue = store.queue("T", QueueId(0));
+    assert_eq!(store.offset_by_time(&queue, 5, Boundary::Lower).unwrap(), QueueOffset(0));
+    // Stored at 1000, 1010, 1010, 1010, 1020, …
+    for count in [1, 3, 1, 30] {
+        put(&store, "T", 0, count);
+        clock.advance(10);
+    }
+    let find = |time, boundary| store.offset_by_time(&queue, time, boundary).unwrap().0;
+    for (time, lower, upper) in
+        [(0, 0, 0), (1000, 0, 0), (1005, 1, 0), (1010, 1, 3), (1015, 4, 3), (1030, 5, 34), (9999, 35, 34)]
+    {
+        assert_eq!((find(time, Boundary::Lower), find(time, Boundary::Upper)), (lower, upper), "{time}");
+    }
+    assert_eq!(store.earliest_time().unwrap(), Some(1000));
+    assert_eq!(store.store_time(&queue, QueueOffset(2)).unwrap(), Some(1010));
+}
+
+#[test]
+fn a_record_is_given_only_for_a_position_where_one_starts() {
+    let dir = Dir::new();
+    let (store, _) = reopen(&dir, dir.config());
+    put(&store, "T", 0, 3);
+    let first = store.record_at(PhyOffset(0)).unwrap().unwrap();
+    for at in 1..first.len() as u64 {
+        assert_eq!(store.record_at(PhyOffset(at)).unwrap(), None);
+    }
+    assert!(store.record_at(PhyOffset(first.len() as u64)).unwrap().is_some());
+    assert_eq!(store.record_at(store.log_max()).unwrap(), None);
+    assert_eq!(store.record_at(PhyOffset(u64::MAX)).unwrap(), None);
+}
+
+#[test]
+fn several_threads_append_and_every_queue_is_in_order() {
+    let dir = Dir::new();
+    let (store, _) = reopen(&dir, dir.config());
+    let background = store.start().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut batch = Batch::new(store);
+                let queue = store.queue("T", QueueId(7));
+                for round in 0..100 {
+                    batch.clear();
+                    let body = format!("{thread} {round}");
+                    for _ in 0..5 {
+                        batch.stage(&queue, &record("T", 7, body.as_bytes()), 0).unwrap();
+                    }
+                    store.append(&mut batch).unwrap();
+                    let assigned = batch.assigned(4);
+                    let stored = store.record_at(assigned.phy_offset).unwrap().unwrap();
+                    let view = RecordView::parse(&stored).unwrap();
+                    assert_eq!(view.body(), body.as_bytes());
+                    assert_eq!(view.queue_offset() as u64, assigned.queue_offset.0);
+                }
+            });
+        }
+    });
+    store.close().unwrap();
+    background.stop();
+    drop(store);
+    let (store, _) = reopen(&dir, dir.config());
+    assert_eq!(bodies(&store, "T", 7).len(), 2000);
+}
+
+#[test]
+fn a_deleted_topic_stays_deleted_and_begins_at_zero() {
+    let dir = Dir::new();
+    let (store, _) = reopen(&dir, dir.config());
+    put(&store, "T", 0, 40);
+    put(&store, "U", 0, 4);
+    store.delete_topic("T").unwrap();
+    assert!(!dir.0.join("consumequeue/T").exists());
+    assert!(store.find_queue("T", QueueId(0)).is_none());
+    put(&store, "T", 0, 2);
+    drop(store);
+    let (store, report) = reopen(&dir, dir.config());
+    assert!(!report.took_row(recover::Row::H2), "{:?}", report.taken);
+    all_there(&store, "T", 0, 2);
+    all_there(&store, "U", 0, 4);
+}
