@@ -46,7 +46,8 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
         _ => None,
     };
     if let Some(opened) = &broker {
-        opened.report.notes.iter().for_each(|note| tracing::info!("store: {note}"));
+        let taken = &opened.report.taken;
+        taken.iter().for_each(|taken| tracing::info!("store: recovery, rule {}: {}", taken.row, taken.detail));
     }
     let broker = broker.map(|opened| opened.start(control.clone())).transpose().map_err(told)?;
     if let Some(broker) = &broker {

@@ -56,7 +56,8 @@ pub struct Background {
 impl Background {
     pub(super) fn start(store: Store) -> io::Result<Self> {
         let mut background = Background { store: store.clone(), threads: Vec::new() };
-        let works: [(&str, fn(&Store)); 3] =
+        type Work = (&'static str, fn(&Store));
+        let works: [Work; 3] =
             [("store-flush", flush_loop), ("store-derive", derive_loop), ("store-allocate", allocate_loop)];
         for (name, work) in works {
             let store = store.clone();

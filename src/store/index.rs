@@ -456,10 +456,10 @@ impl Index {
         match make() {
             Ok(file) => Ok(IndexFile { name, header, file }),
             Err(error) => {
-                if let Err(left) = self.disk.remove_file(&path) {
-                    if left.kind() != io::ErrorKind::NotFound {
-                        tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
-                    }
+                if let Err(left) = self.disk.remove_file(&path)
+                    && left.kind() != io::ErrorKind::NotFound
+                {
+                    tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
                 }
                 Err(StepError::new("make", &path, error))
             }

@@ -310,15 +310,15 @@ impl CommitLog {
                 _ => self.open_or_make(file_start).map_err(|error| self.refusal(error))?,
             };
             // Somebody else's broker, started on this directory by mistake, unlinks what it takes for empty files.
-            if let Some(old) = current.as_ref().filter(|old| old.start < file_start) {
-                if old.file.links().unwrap_or(1) == 0 {
-                    let reason = format!(
-                        "the file {} was removed while it was written; is another broker started on {}?",
-                        old.path.display(),
-                        self.dir.display()
-                    );
-                    return Err(AppendError::Poisoned(reason));
-                }
+            if let Some(old) = current.as_ref().filter(|old| old.start < file_start)
+                && old.file.links().unwrap_or(1) == 0
+            {
+                let reason = format!(
+                    "the file {} was removed while it was written; is another broker started on {}?",
+                    old.path.display(),
+                    self.dir.display()
+                );
+                return Err(AppendError::Poisoned(reason));
             }
             let file = match file.file.links() {
                 Ok(0) => {

@@ -119,10 +119,10 @@ impl Store {
             return Ok(());
         }
         self.0.closing.store(true, Ordering::Release);
-        if !self.0.log.stop(AppendError::ShuttingDown) {
-            if let Some(AppendError::Poisoned(reason)) = self.0.log.stopped() {
-                return Err(CloseError::Poisoned(reason));
-            }
+        if !self.0.log.stop(AppendError::ShuttingDown)
+            && let Some(AppendError::Poisoned(reason)) = self.0.log.stopped()
+        {
+            return Err(CloseError::Poisoned(reason));
         }
         self.0.log.drain();
         self.flush_step()?;

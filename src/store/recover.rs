@@ -627,10 +627,10 @@ impl Opening {
         let read = walker.bytes_read;
         drop(walker);
         self.report.scanned_bytes += read;
-        if let Some(bad) = bad {
-            if self.report.taken.iter().filter(|taken| taken.row == Row::B10).count() < BAD_LISTED_MAX {
-                self.report.take(Row::B10, bad);
-            }
+        if let Some(bad) = bad
+            && self.report.taken.iter().filter(|taken| taken.row == Row::B10).count() < BAD_LISTED_MAX
+        {
+            self.report.take(Row::B10, bad);
         }
         Ok(needs)
     }
@@ -839,7 +839,7 @@ impl Opening {
         Ok(end)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "the parts are made in one place and used in one place")]
     fn assemble(
         mut self,
         hint: Option<Hint>,
@@ -890,7 +890,8 @@ impl Opening {
             _ => LastRecord::default(),
         };
         let flushed = self.durable_up_to(hint.as_ref(), end)?;
-        let token = hint.as_ref().map_or_else(|| fastrand::u64(1..), |hint| hint.token);
+        let token =
+            hint.as_ref().map_or_else(|| self.clock.now() << 20 | u64::from(std::process::id()), |hint| hint.token);
         let units = self.queues.all().iter().map(|queue| queue.units_in_files()).sum();
         let newest_index = index.as_ref().and_then(Index::newest).unwrap_or_default();
         let hint = Hint {
@@ -919,9 +920,6 @@ impl Opening {
         self.report.log_max = end;
         self.report.took = began.elapsed();
         let report = self.report;
-        for taken in &report.taken {
-            tracing::info!("recovery, rule {}: {}", taken.row, taken.detail);
-        }
         let log = CommitLog::new(
             self.disk.clone(),
             self.clock,

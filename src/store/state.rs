@@ -9,6 +9,7 @@ use super::error::StepError;
 use super::index::{HEADER_LEN, Header};
 use super::log::LastRecord;
 use crate::base::disk::{self, Disk, DiskFile, Open};
+use crate::wire::message::body_crc;
 
 pub(super) const CHECKPOINT_LEN: u64 = 4096;
 /// What Java subtracts from the checkpoint before it believes it, milliseconds.
@@ -134,7 +135,7 @@ impl Hint {
         put(128, self.checkpoint.index as u64);
         put(136, self.index_name);
         bytes[144..144 + HEADER_LEN as usize].copy_from_slice(&self.index_header.encode());
-        let crc = crc32fast::hash(&bytes[..HINT_LEN - 4]);
+        let crc = body_crc(&bytes[..HINT_LEN - 4]);
         bytes[HINT_LEN - 4..].copy_from_slice(&crc.to_be_bytes());
         bytes
     }
@@ -142,7 +143,7 @@ impl Hint {
     fn decode(bytes: &[u8; HINT_LEN]) -> Option<Hint> {
         let get = |at: usize| u64::from_be_bytes(std::array::from_fn(|byte| bytes[at + byte]));
         let crc = u32::from_be_bytes(std::array::from_fn(|byte| bytes[HINT_LEN - 4 + byte]));
-        if get(0) != HINT_MAGIC || crc != crc32fast::hash(&bytes[..HINT_LEN - 4]) {
+        if get(0) != HINT_MAGIC || crc != body_crc(&bytes[..HINT_LEN - 4]) {
             return None;
         }
         Some(Hint {

@@ -86,10 +86,10 @@ impl<'a> Walker<'a> {
         if record.phy_offset() != at as i64 {
             return bad(format!("a record that says it is at {}", record.phy_offset()));
         }
-        if self.check_crc {
-            if let Err(error) = record.check_crc() {
-                return bad(error.to_string());
-            }
+        if self.check_crc
+            && let Err(error) = record.check_crc()
+        {
+            return bad(error.to_string());
         }
         self.position = at + u64::from(size);
         Ok(Found::Record(at, record))

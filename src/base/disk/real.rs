@@ -166,10 +166,10 @@ impl Disk for RealDisk {
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
         let mut locked = LOCKED.lock();
         // Opening (and closing) a file that we have locked would drop the lock: look before touching it.
-        if let Ok(meta) = fs::metadata(path) {
-            if locked.contains(&(meta.dev(), meta.ino())) {
-                return Err(LockError::Held { pid: Some(std::process::id()) });
-            }
+        if let Ok(meta) = fs::metadata(path)
+            && locked.contains(&(meta.dev(), meta.ino()))
+        {
+            return Err(LockError::Held { pid: Some(std::process::id()) });
         }
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let meta = file.metadata()?;

@@ -33,7 +33,7 @@ macro_rules! rows {
     ($($row:ident $outcome:ident $found:literal => $decision:literal;)*) => {
         /// A row of the decision table: A without `abort`, B with it, C either way, H what Java's table does not know.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[allow(missing_docs)]
+        #[expect(missing_docs, reason = "the table itself says what each row is")]
         pub enum Row { $($row),* }
 
         /// The whole table.
