@@ -66,7 +66,7 @@ fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
 }
 
 /// Each sent message exactly once, with its body, properties, id, queue and offset.
-fn same_messages(sent: &[Event], received: &[&Event]) {
+fn same_messages(client: Client, sent: &[Event], received: &[&Event]) {
     let mut by_key: HashMap<&str, &Event> = HashMap::new();
     for event in received {
         assert!(by_key.insert(text(event, "key"), event).is_none(), "received twice: {event:?}");
@@ -85,7 +85,9 @@ fn same_messages(sent: &[Event], received: &[&Event]) {
                 assert_eq!(Some(value), event.get(field), "{field} of {key}");
             }
         }
-        if !text(send, "msgId").is_empty() {
+        // The wrapper of a 5.x batch has an id of its own, which every broker of Java stores after the item's and which wins.
+        let wrapped = key.starts_with("batch-") && matches!(client, Client::Java(version) if version.starts_with('5'));
+        if !text(send, "msgId").is_empty() && !wrapped {
             assert_eq!(text(send, "msgId"), text(event, "msgId"), "the id of {key}");
         }
     }
@@ -122,7 +124,7 @@ fn every_kind_of_send_is_received_once_with_its_body_id_queue_and_offset(client:
     hears_all(&mut consumer, &keys(&sent));
     consumer.listen_for(QUIET);
     let heard = consumer.finish();
-    same_messages(&sent, &messages(&heard));
+    same_messages(client, &sent, &messages(&heard));
     for event in messages(&heard) {
         let i: usize = event["properties"]["n"].as_str().and_then(|n| n.parse().ok()).expect("n");
         assert_eq!(text(event, "tags"), ["TagA", "TagB", "TagC"][i % 3]);
@@ -287,7 +289,7 @@ fn a_pull_consumer_reads_every_queue_from_its_first_to_its_last_message(client: 
         }
         _ => consume(&cluster, client, "pull", &[]).finish(),
     };
-    same_messages(&sent, &messages(&heard));
+    same_messages(client, &sent, &messages(&heard));
     if matches!(client, Client::Java(_)) {
         let queues = of_kind(&heard, "queue");
         assert_eq!(queues.len(), 4);
@@ -311,7 +313,7 @@ fn a_lite_pull_consumer_gets_every_message_by_subscription(client: Client) {
     hears_all(&mut consumer, &keys(&sent));
     consumer.listen_for(QUIET);
     let heard = consumer.finish();
-    same_messages(&sent, &messages(&heard));
+    same_messages(client, &sent, &messages(&heard));
     let committed: i64 = of_kind(&heard, "committed").iter().map(|event| number(event, "offset")).sum();
     assert_eq!(committed, sent.len() as i64);
 }
@@ -322,7 +324,7 @@ fn a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself(clie
     let mut consumer = consume(&cluster, client, "litePull", &[("assign", "true")]);
     hears_all(&mut consumer, &keys(&sent));
     let heard = consumer.finish();
-    same_messages(&sent, &messages(&heard));
+    same_messages(client, &sent, &messages(&heard));
 }
 
 /// The C++ client says `batch: "1"`. Java's brokers read that as false and hand out the whole batch as one message with an
@@ -334,7 +336,7 @@ fn a_batch_that_says_1_for_true_is_received_as_its_messages(client: Client) {
     hears_all(&mut consumer, &keys(&sent));
     consumer.listen_for(QUIET);
     let heard = consumer.finish();
-    same_messages(&sent, &messages(&heard));
+    same_messages(client, &sent, &messages(&heard));
 }
 
 macro_rules! proves {
