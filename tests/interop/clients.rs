@@ -1,19 +1,22 @@
 //! What every published client must be able to do against us: one function per sentence, one module per client.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::peers::{Client, Event, Talk, kind, number, of_kind, text};
 
-const TOPIC: &str = "interop_topic";
-const GROUP: &str = "interop_group";
+/// The topic of the tests that need but one.
+pub const TOPIC: &str = "interop_topic";
+/// The consumer group likewise.
+pub const GROUP: &str = "interop_group";
 
 /// Long enough that a second delivery would be seen, short enough for a suite.
-const QUIET: Duration = Duration::from_millis(1500);
+pub const QUIET: Duration = Duration::from_millis(1500);
 
 /// The body that the programs give to the message with this key, as (CRC-32, length).
-fn body_of(key: &str) -> (i64, i64) {
+pub fn body_of(key: &str) -> (i64, i64) {
     let line = format!("{key} 消息 ✓");
     let body = if key.starts_with("big-") { format!("{line}\n").repeat(400) } else { line };
     let mut crc = crc32fast::Hasher::new();
@@ -21,15 +24,16 @@ fn body_of(key: &str) -> (i64, i64) {
     (i64::from(crc.finalize()), body.len() as i64)
 }
 
-/// Runs a producer to its end and checks that every send was answered as stored.
-fn send(cluster: &Cluster, client: Client, more: &[(&str, &str)]) -> Vec<Event> {
-    send_to(cluster, client, TOPIC, more)
+/// Runs a producer of [`TOPIC`] to its end and checks that every send was answered as stored.
+pub fn send(cluster: &Cluster, client: Client, more: &[(&str, &str)]) -> Vec<Event> {
+    send_at(&cluster.namesrv, cluster.folder(), client, TOPIC, more)
 }
 
-fn send_to(cluster: &Cluster, client: Client, topic: &str, more: &[(&str, &str)]) -> Vec<Event> {
-    let mut arguments = vec![("namesrv", cluster.namesrv.as_str()), ("group", "interop_producer"), ("topic", topic)];
+/// [`send`] to any cluster and topic.
+pub fn send_at(namesrv: &str, folder: &Path, client: Client, topic: &str, more: &[(&str, &str)]) -> Vec<Event> {
+    let mut arguments = vec![("namesrv", namesrv), ("group", "interop_producer"), ("topic", topic)];
     arguments.extend_from_slice(more);
-    let heard = Talk::start(client, cluster.folder(), "send", &arguments).finish();
+    let heard = Talk::start(client, folder, "send", &arguments).finish();
     let sent: Vec<Event> = of_kind(&heard, "sent").into_iter().cloned().collect();
     for event in &sent {
         let expected = if text(event, "key").starts_with("oneway-") { "ONEWAY" } else { "SEND_OK" };
@@ -38,26 +42,32 @@ fn send_to(cluster: &Cluster, client: Client, topic: &str, more: &[(&str, &str)]
     sent
 }
 
-fn consume(cluster: &Cluster, client: Client, verb: &str, more: &[(&str, &str)]) -> Talk {
-    let mut arguments = vec![("namesrv", cluster.namesrv.as_str())];
+/// Starts a consumer of [`TOPIC`] in [`GROUP`], unless `more` names others.
+pub fn consume(cluster: &Cluster, client: Client, verb: &str, more: &[(&str, &str)]) -> Talk {
+    consume_at(&cluster.namesrv, cluster.folder(), client, verb, more)
+}
+
+/// [`consume`] at any cluster.
+pub fn consume_at(namesrv: &str, folder: &Path, client: Client, verb: &str, more: &[(&str, &str)]) -> Talk {
+    let mut arguments = vec![("namesrv", namesrv)];
     for pair in [("group", GROUP), ("topic", TOPIC)] {
         if !more.iter().any(|(name, _)| *name == pair.0) {
             arguments.push(pair);
         }
     }
     arguments.extend_from_slice(more);
-    Talk::start(client, cluster.folder(), verb, &arguments)
+    Talk::start(client, folder, verb, &arguments)
 }
 
-fn messages(events: &[Event]) -> Vec<&Event> {
+pub fn messages(events: &[Event]) -> Vec<&Event> {
     of_kind(events, "message")
 }
 
-fn keys(events: &[Event]) -> BTreeSet<String> {
+pub fn keys(events: &[Event]) -> BTreeSet<String> {
     events.iter().map(|event| text(event, "key").to_owned()).filter(|key| !key.is_empty()).collect()
 }
 
-fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
+pub fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
     let wanted = sent.clone();
     talk.until(&format!("{} messages", sent.len()), move |heard| {
         let got: BTreeSet<&str> = messages(heard).iter().map(|event| text(event, "key")).collect();
@@ -66,7 +76,7 @@ fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
 }
 
 /// Each sent message exactly once, with its body, properties, id, queue and offset.
-fn same_messages(client: Client, sent: &[Event], received: &[&Event]) {
+pub fn same_messages(client: Client, sent: &[Event], received: &[&Event]) {
     let mut by_key: HashMap<&str, &Event> = HashMap::new();
     for event in received {
         assert!(by_key.insert(text(event, "key"), event).is_none(), "received twice: {event:?}");
@@ -177,15 +187,13 @@ fn in_broadcast_every_consumer_gets_every_message(client: Client) {
         .map(|folder| {
             // Broadcast offsets are the client's own, in its home: each consumer has one.
             std::fs::create_dir_all(folder).expect("a home");
-            let mut arguments = vec![("namesrv", cluster.namesrv.as_str()), ("group", GROUP), ("topic", TOPIC)];
-            arguments.extend(broadcast);
-            Talk::start(client, folder, "push", &arguments)
+            consume_at(&cluster.namesrv, folder, client, "push", &broadcast)
         })
         .collect();
     for consumer in &mut consumers {
         consumer.until("its start", |heard| heard.iter().any(|event| kind(event) == "started"));
     }
-    let sent = send_to(&cluster, client, TOPIC, &[("async", "30")]);
+    let sent = send(&cluster, client, &[("async", "30")]);
     for consumer in &mut consumers {
         hears_all(consumer, &keys(&sent));
     }
@@ -327,6 +335,55 @@ fn a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself(clie
     same_messages(client, &sent, &messages(&heard));
 }
 
+/// Every Java broker answers a new group with 0 while the queue begins at 0, so that FROM_LAST and FROM_TIMESTAMP only count
+/// where older messages are gone.
+fn a_new_group_starts_at_the_beginning_while_it_is_still_there(client: Client) {
+    let cluster = Cluster::start("from-where");
+    let sent = send(&cluster, client, &[("sync", "8")]);
+    for from in ["CONSUME_FROM_LAST_OFFSET", "CONSUME_FROM_TIMESTAMP"] {
+        let mut consumer = consume(&cluster, client, "push", &[("group", from), ("from", from)]);
+        hears_all(&mut consumer, &keys(&sent));
+        consumer.finish();
+    }
+}
+
+fn headers_in_the_rocketmq_form_are_understood_and_answered(client: Client) {
+    let cluster = Cluster::start("binary-headers");
+    let binary = ("rocketmq.serialize.type", "ROCKETMQ");
+    let mut sends = every_kind(client);
+    sends.push(binary);
+    let sent = send(&cluster, client, &sends);
+    let mut consumer = consume(&cluster, client, "push", &[binary]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    same_messages(client, &sent, &messages(&heard));
+}
+
+fn the_vip_port_two_below_serves_everything(client: Client) {
+    let cluster = Cluster::start("vip");
+    let mut sends = every_kind(client);
+    sends.push(("vip", "true"));
+    let sent = send(&cluster, client, &sends);
+    let mut consumer = consume(&cluster, client, "push", &[("vip", "true")]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    same_messages(client, &sent, &messages(&heard));
+}
+
+fn a_topic_that_a_client_creates_has_the_queues_it_asked_for(client: Client) {
+    let cluster = Cluster::start("create");
+    let heard = consume(&cluster, client, "create", &[("topic", "made_by_a_client"), ("queues", "6")]).finish();
+    assert_eq!(number(of_kind(&heard, "created")[0], "queues"), 6);
+}
+
+fn traces_of_sends_arrive_in_the_trace_topic(client: Client) {
+    // A topic of its own, as clients look for the system's one where the broker made it.
+    let cluster = Cluster::configured("trace", &[("traceTopicEnable", "true")]);
+    send(&cluster, client, &[("sync", "5"), ("trace", "true")]);
+    let heard = consume(&cluster, client, "pull", &[("topic", "RMQ_SYS_TRACE_TOPIC")]).finish();
+    assert!(!messages(&heard).is_empty());
+}
+
 /// The C++ client says `batch: "1"`. Java's brokers read that as false and hand out the whole batch as one message with an
 /// unreadable body; ours takes it for what it is.
 fn a_batch_that_says_1_for_true_is_received_as_its_messages(client: Client) {
@@ -369,30 +426,33 @@ macro_rules! client {
     };
 }
 
-client!(java_4_2_0, Client::Java("4.2.0"));
+macro_rules! java {
+    ($module:ident, $version:expr) => {
+        client!(
+            $module,
+            Client::Java($version),
+            a_lite_pull_consumer_gets_every_message_by_subscription,
+            a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself,
+            a_new_group_starts_at_the_beginning_while_it_is_still_there,
+            headers_in_the_rocketmq_form_are_understood_and_answered,
+            the_vip_port_two_below_serves_everything,
+            a_topic_that_a_client_creates_has_the_queues_it_asked_for,
+            traces_of_sends_arrive_in_the_trace_topic
+        );
+    };
+}
+
 client!(
-    java_4_7_1,
-    Client::Java("4.7.1"),
-    a_lite_pull_consumer_gets_every_message_by_subscription,
-    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
+    java_4_2_0,
+    Client::Java("4.2.0"),
+    a_new_group_starts_at_the_beginning_while_it_is_still_there,
+    headers_in_the_rocketmq_form_are_understood_and_answered,
+    the_vip_port_two_below_serves_everything,
+    a_topic_that_a_client_creates_has_the_queues_it_asked_for
 );
-client!(
-    java_4_9_7,
-    Client::Java("4.9.7"),
-    a_lite_pull_consumer_gets_every_message_by_subscription,
-    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
-);
-client!(
-    java_5_3_3,
-    Client::Java("5.3.3"),
-    a_lite_pull_consumer_gets_every_message_by_subscription,
-    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
-);
-client!(
-    java_5_4_0,
-    Client::Java("5.4.0"),
-    a_lite_pull_consumer_gets_every_message_by_subscription,
-    a_lite_pull_consumer_gets_every_message_of_the_queues_it_assigned_itself
-);
+java!(java_4_7_1, "4.7.1");
+java!(java_4_9_7, "4.9.7");
+java!(java_5_3_3, "5.3.3");
+java!(java_5_4_0, "5.4.0");
 client!(go_2_1_2, Client::Go);
 client!(cpp_0_4_4, Client::Cpp, a_batch_that_says_1_for_true_is_received_as_its_messages);

@@ -14,51 +14,87 @@ pub struct Cluster {
     /// The name server's address as clients take it.
     pub namesrv: String,
     // Dropped in this order: processes before their folder.
-    _broker: Option<JavaServer>,
-    _first: Process,
+    _processes: Vec<Process>,
     folder: Folder,
 }
 
+/// The Java version that stands in for ours, if one does.
+fn reference() -> Option<String> {
+    std::env::var("INTEROP_REFERENCE").ok()
+}
+
 impl Cluster {
-    /// `rocketmq dev` on an empty folder; with `INTEROP_REFERENCE` Java's servers instead.
+    /// `rocketmq dev` on an empty folder.
     pub fn start(name: &str) -> Cluster {
         let folder = Folder::new(name);
-        match std::env::var("INTEROP_REFERENCE") {
-            Ok(version) => Cluster::java(&version, folder),
-            Err(_) => Cluster::dev(folder),
+        if let Some(version) = reference() {
+            return Cluster::java(&version, folder, &[]);
         }
-    }
-
-    fn dev(folder: Folder) -> Cluster {
         let (namesrv, broker) = (free_port(), free_port());
-        let data = folder.path().join("data");
         let mut command = rocketmq();
-        command.arg("dev").arg("--data").arg(&data).args([
-            "--namesrv-port",
-            &namesrv.to_string(),
-            "--broker-port",
-            &broker.to_string(),
-        ]);
-        command.args(["--advertise", "127.0.0.1"]);
+        command.arg("dev").arg("--data").arg(folder.path().join("data")).args(["--advertise", "127.0.0.1"]);
+        command.args(["--namesrv-port", &namesrv.to_string(), "--broker-port", &broker.to_string()]);
         let mut process = Process::start("dev", &mut command, folder.path());
         wait_for_port(local(namesrv), &mut process);
         wait_for_port(local(broker), &mut process);
         wait_for_route(local(namesrv), "TBW102", &["broker-a"]);
-        Cluster { namesrv: local(namesrv).to_string(), _broker: None, _first: process, folder }
+        Cluster { namesrv: local(namesrv).to_string(), _processes: vec![process], folder }
     }
 
-    fn java(version: &str, folder: Folder) -> Cluster {
+    /// `rocketmq namesrv` and `rocketmq broker` with these lines in its `broker.conf`.
+    pub fn configured(name: &str, lines: &[(&str, &str)]) -> Cluster {
+        let folder = Folder::new(name);
+        if let Some(version) = reference() {
+            return Cluster::java(&version, folder, lines);
+        }
+        let (namesrv, address) = our_namesrv(&folder);
+        let (broker, _) = our_broker(&folder, &address.to_string(), &folder.path().join("store"), lines);
+        wait_for_route(address, "TBW102", &["broker-a"]);
+        Cluster { namesrv: address.to_string(), _processes: vec![broker, namesrv], folder }
+    }
+
+    fn java(version: &str, folder: Folder, lines: &[(&str, &str)]) -> Cluster {
         let namesrv = JavaServer::namesrv(version, folder.path(), "namesrv");
         let address = namesrv.address.to_string();
-        let broker = JavaServer::broker(version, folder.path(), "broker", &folder.path().join("store"), &address, &[]);
+        let broker =
+            JavaServer::broker(version, folder.path(), "broker", &folder.path().join("store"), &address, lines);
         wait_for_route(namesrv.address, "TBW102", &["broker-a"]);
-        Cluster { namesrv: address, _broker: Some(broker), _first: namesrv.process, folder }
+        Cluster { namesrv: address, _processes: vec![broker.process, namesrv.process], folder }
     }
 
     /// Where logs go.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// `rocketmq namesrv` on a free port.
+pub fn our_namesrv(folder: &Folder) -> (Process, SocketAddr) {
+    let address = local(free_port());
+    let mut command = rocketmq();
+    command
+        .arg("namesrv")
+        .args(["--listen", &address.to_string()])
+        .arg("--data")
+        .arg(folder.path().join("namesrv-data"));
+    let mut process = Process::start("our-namesrv", &mut command, folder.path());
+    wait_for_port(address, &mut process);
+    (process, address)
+}
+
+/// `rocketmq broker` on a free port, named broker-a, its store in `store_root`.
+pub fn our_broker(folder: &Folder, namesrv: &str, store_root: &Path, lines: &[(&str, &str)]) -> (Process, SocketAddr) {
+    let address = local(free_port());
+    let configuration = folder.path().join("our-broker.conf");
+    let mut text = "brokerName=broker-a\nbrokerIP1=127.0.0.1\n".to_owned();
+    text.extend(lines.iter().map(|(key, value)| format!("{key}={value}\n")));
+    std::fs::write(&configuration, text).expect("a broker.conf");
+    let mut command = rocketmq();
+    command.args(["broker", "-n", namesrv, "--listen", &address.to_string()]).arg("-c").arg(&configuration);
+    command.arg("--data").arg(store_root);
+    let mut process = Process::start("our-broker", &mut command, folder.path());
+    wait_for_port(address, &mut process);
+    (process, address)
 }
 
 /// The binary under test.

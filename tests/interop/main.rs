@@ -6,6 +6,9 @@
 
 mod clients;
 mod cluster;
+#[cfg(any())]
+mod everyday;
 mod peers;
 mod quickstart;
 mod servers;
+mod stores;

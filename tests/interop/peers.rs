@@ -451,6 +451,20 @@ impl JavaServer {
     }
 }
 
+/// Opens the store in `store_root` with a Java broker of `version` and reads `topic` through it: one `message` event for
+/// each message of each queue, with `queue`, `offset`, `key`, `crc`, `len`, `msgId` and `properties`, beside `queue`
+/// events with `min` and `max`. `lines` must give the file sizes that the store was written with. The broker is stopped as
+/// an operator does, so the store is closed cleanly when this returns.
+pub fn java_reads(version: &str, folder: &Path, store_root: &Path, lines: &[(&str, &str)], topic: &str) -> Vec<Event> {
+    let namesrv = JavaServer::namesrv(version, folder, "reading-namesrv");
+    let address = namesrv.address.to_string();
+    let mut broker = JavaServer::broker(version, folder, "reading-broker", store_root, &address, lines);
+    let arguments = [("namesrv", address.as_str()), ("group", "reading_group"), ("topic", topic)];
+    let heard = Talk::start(Client::Java("4.9.7"), folder, "pull", &arguments).finish();
+    broker.process.stop();
+    heard
+}
+
 /// A `ROCKETMQ_HOME` with the quiet logging that 4.9 refuses to start without.
 fn java_home(version: &str, home: &Path) -> PathBuf {
     fs::create_dir_all(home.join("conf")).expect("a home for a Java server");

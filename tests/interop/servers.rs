@@ -1,7 +1,7 @@
 //! Mixed clusters: our name server with Java brokers, Java name servers with our broker.
 
-use crate::cluster::{local, rocketmq, route, wait_for_route};
-use crate::peers::{Client, Folder, JavaServer, Process, Talk, free_port, of_kind, text, wait_for_port};
+use crate::cluster::{our_broker, our_namesrv, route, wait_for_route};
+use crate::peers::{Client, Folder, JavaServer, Talk, of_kind, text};
 
 /// Sends through the cluster behind `namesrv` and reads back with a push consumer.
 fn messages_go_through(folder: &Folder, namesrv: &str) {
@@ -16,31 +16,6 @@ fn messages_go_through(folder: &Folder, namesrv: &str) {
     let mut consumer = Talk::start(client, folder.path(), "push", &common);
     consumer.until("14 messages", |heard| of_kind(heard, "message").len() >= 14);
     consumer.finish();
-}
-
-fn our_namesrv(folder: &Folder) -> (Process, std::net::SocketAddr) {
-    let address = local(free_port());
-    let mut command = rocketmq();
-    command
-        .arg("namesrv")
-        .args(["--listen", &address.to_string()])
-        .arg("--data")
-        .arg(folder.path().join("namesrv-data"));
-    let mut process = Process::start("our-namesrv", &mut command, folder.path());
-    wait_for_port(address, &mut process);
-    (process, address)
-}
-
-fn our_broker(folder: &Folder, namesrv: &str) -> (Process, std::net::SocketAddr) {
-    let address = local(free_port());
-    let configuration = folder.path().join("broker.conf");
-    std::fs::write(&configuration, "brokerName=broker-a\nbrokerIP1=127.0.0.1\n").expect("a broker.conf");
-    let mut command = rocketmq();
-    command.args(["broker", "-n", namesrv, "--listen", &address.to_string()]).arg("-c").arg(&configuration);
-    command.arg("--data").arg(folder.path().join("broker-data"));
-    let mut process = Process::start("our-broker", &mut command, folder.path());
-    wait_for_port(address, &mut process);
-    (process, address)
 }
 
 fn a_java_broker_registers_at_our_name_server_and_is_gone_after_its_end(version: &str) {
@@ -58,7 +33,7 @@ fn a_java_broker_registers_at_our_name_server_and_is_gone_after_its_end(version:
 fn our_broker_registers_at_a_java_name_server_and_is_gone_after_its_end(version: &str) {
     let folder = Folder::new("java-namesrv");
     let namesrv = JavaServer::namesrv(version, folder.path(), "namesrv");
-    let (mut broker, _) = our_broker(&folder, &namesrv.address.to_string());
+    let (mut broker, _) = our_broker(&folder, &namesrv.address.to_string(), &folder.path().join("store"), &[]);
     wait_for_route(namesrv.address, "TBW102", &["broker-a"]);
     messages_go_through(&folder, &namesrv.address.to_string());
     assert_eq!(route(namesrv.address, "mixed_topic"), ["broker-a"]);

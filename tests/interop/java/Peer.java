@@ -3,13 +3,16 @@
 //   Peer push  namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [from=CONSUME_FROM_LAST_OFFSET] [orderly=true]
 //              [fail=N] [max_reconsume=N] [work_ms=N]
 //   Peer pull  namesrv=… group=… topic=… [expression=*]
+//   Peer create namesrv=… group=… topic=… queues=N
 //   Peer query namesrv=… group=… topic=… id=… unique=… key=…
+// An argument with a dot in its name is a system property: rocketmq.serialize.type=ROCKETMQ; vip=true goes by port - 2.
 // push runs until its standard input ends; the others end by themselves. The body of the message with key K is known to
 // the driver: `K 消息 ✓`, or, for the big ones, 400 lines of it.
 import java.io.PrintStream;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +30,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyContext;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.MessageQueueSelector;
 import org.apache.rocketmq.client.producer.SendCallback;
@@ -44,7 +48,11 @@ public final class Peer {
         System.setOut(System.err); // the client's own words stay out of the protocol
         for (int i = 1; i < arguments.length; i++) {
             int at = arguments[i].indexOf('=');
-            options.put(arguments[i].substring(0, at), arguments[i].substring(at + 1));
+            String name = arguments[i].substring(0, at);
+            options.put(name, arguments[i].substring(at + 1));
+            if (name.contains(".")) { // rocketmq.serialize.type=ROCKETMQ and the like, before the client's classes look
+                System.setProperty(name, options.get(name));
+            }
         }
         try {
             switch (arguments[0]) {
@@ -52,6 +60,7 @@ public final class Peer {
                 case "push": push(); break;
                 case "pull": pull(); break;
                 case "query": query(); break;
+                case "create": create(); break;
                 default: other(arguments[0]);
             }
             say("event", "done");
@@ -108,9 +117,14 @@ public final class Peer {
     }
 
     static void send() throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(option("group", "interop_producer"));
+        DefaultMQProducer producer = options.containsKey("trace")
+            ? DefaultMQProducer.class.getConstructor(String.class, boolean.class, String.class).newInstance("interop_producer", true, null)
+            : new DefaultMQProducer(option("group", "interop_producer"));
         producer.setNamesrvAddr(option("namesrv", null));
         producer.setSendMsgTimeout(10000);
+        if (options.containsKey("vip")) {
+            producer.setVipChannelEnabled(option("vip", "").equals("true"));
+        }
         producer.start();
         int prefix = number("from", 0);
         for (int i = prefix; i < prefix + number("sync", 0); i++) {
@@ -162,6 +176,9 @@ public final class Peer {
                 }
             }, i));
         }
+        if (options.containsKey("trace")) {
+            Thread.sleep(2000); // the dispatcher sends traces by itself, and drops what it has left at the end
+        }
         producer.shutdown();
     }
 
@@ -190,6 +207,9 @@ public final class Peer {
     static void push() throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(option("group", null));
         consumer.setNamesrvAddr(option("namesrv", null));
+        if (options.containsKey("vip")) {
+            consumer.setVipChannelEnabled(option("vip", "").equals("true"));
+        }
         consumer.setInstanceName(option("instance", "interop-" + ProcessHandle.current().pid()));
         consumer.setConsumeFromWhere(ConsumeFromWhere.valueOf(option("from", "CONSUME_FROM_FIRST_OFFSET")));
         if (options.containsKey("timestamp")) {
@@ -283,6 +303,37 @@ public final class Peer {
             say("event", "committed", "queue", queue.getQueueId(), "offset", consumer.fetchConsumeOffset(queue, false));
         }
         consumer.shutdown();
+    }
+
+    static void create() throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(option("group", "interop_producer"));
+        producer.setNamesrvAddr(option("namesrv", null));
+        producer.start();
+        for (Method method : producer.getClass().getMethods()) { // 5.0 appended a map of attributes
+            if (method.getName().equals("createTopic") && method.getParameterCount() == (hasAttributes() ? 4 : 3)) {
+                Object[] arguments = {"TBW102", option("topic", null), number("queues", 8), new HashMap<String, String>()};
+                method.invoke(producer, Arrays.copyOf(arguments, method.getParameterCount()));
+            }
+        }
+        List<MessageQueue> queues = new ArrayList<>();
+        for (int i = 0; i < 100 && queues.isEmpty(); i++) {
+            try {
+                queues = producer.fetchPublishMessageQueues(option("topic", null));
+            } catch (MQClientException notYetRegistered) {
+                Thread.sleep(100);
+            }
+        }
+        say("event", "created", "queues", queues.size());
+        producer.shutdown();
+    }
+
+    static boolean hasAttributes() {
+        for (Method method : DefaultMQProducer.class.getMethods()) {
+            if (method.getName().equals("createTopic") && method.getParameterCount() == 4 && method.getParameterTypes()[3] == Map.class) {
+                return true;
+            }
+        }
+        return false;
     }
 
     static void query() throws Exception {

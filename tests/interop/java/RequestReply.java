@@ -22,7 +22,9 @@ final class RequestReply {
         asks.setNamesrvAddr(Peer.option("namesrv", null));
         asks.setInstanceName("asks");
         asks.start();
-        asks.send(new Message(topic, "first".getBytes(StandardCharsets.UTF_8))); // the topic exists before the consumer looks
+        // The topic exists before the consumer looks. Not by the one who asks: a producer that has no route yet sends its
+        // heartbeat before its first request, and without one no broker knows where to push the answer.
+        answers.send(new Message(topic, "first".getBytes(StandardCharsets.UTF_8)));
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(Peer.option("group", null));
         consumer.setNamesrvAddr(Peer.option("namesrv", null));
         consumer.setInstanceName("consumer");
