@@ -1,7 +1,7 @@
 //! Mixed clusters: our name server with Java brokers, Java name servers with our broker.
 
-use crate::cluster::{our_broker, our_namesrv, route, wait_for_route};
-use crate::peers::{Client, Folder, JavaServer, Talk, of_kind, text};
+use crate::cluster::{our_broker, our_namesrv};
+use crate::peers::{Client, Folder, JavaServer, Talk, of_kind, route, text, wait_for_route};
 
 /// Sends through the cluster behind `namesrv` and reads back with a push consumer.
 fn messages_go_through(folder: &Folder, namesrv: &str) {

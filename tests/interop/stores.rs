@@ -1,10 +1,11 @@
 //! One folder, two brokers in turn: a store that we leave is served by Java's brokers, and one that they leave by us.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::clients::{body_of, consume_at, keys, messages, same_messages, send_at};
-use crate::cluster::{our_broker, our_namesrv, wait_for_route};
-use crate::peers::{Client, Event, Folder, JavaServer, java_reads, number, of_kind, text};
+use crate::cluster::{our_broker, our_namesrv};
+use crate::peers::{Client, Event, Folder, JavaServer, java_reads, number, of_kind, text, wait_for_route};
 
 const CLIENT: Client = Client::Java("4.9.7");
 
@@ -62,12 +63,17 @@ fn java_serves_what_we_left(version: &str, left: Left) {
     let sent = fill(folder.path(), &address.to_string());
     match left {
         Left::Cleanly => assert_eq!(broker.stop(), 0, "{}", broker.log_tail()),
-        Left::Killed => broker.kill(),
+        Left::Killed => {
+            // Commits are promised to be on disk a second later.
+            std::thread::sleep(Duration::from_millis(1500));
+            broker.kill();
+        }
     }
     assert_eq!(store.join("abort").exists(), left == Left::Killed, "the mark of an unclean end");
     is_served_whole(&sent, &java_reads(version, folder.path(), &store, &SIZES, "handed_over"));
     let namesrv = JavaServer::namesrv(version, folder.path(), "namesrv");
     let _broker = JavaServer::broker(version, folder.path(), "broker", &store, &namesrv.address.to_string(), &SIZES);
+    wait_for_route(namesrv.address, "handed_over", &["broker-a"]);
     the_group_goes_on(folder.path(), &namesrv.address.to_string());
 }
 
