@@ -2,6 +2,7 @@
 //!
 //! `src/ARCHITECTURE.md` draws the layers and says which module may use which; `tests/tidy.rs` enforces it.
 
+pub mod admin;
 pub mod app;
 pub mod base;
 pub mod bench;

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("client", &["base", "wire", "net"]),
     ("namesrv", &["base", "wire", "net"]),
     ("broker", &["base", "wire", "store", "net", "client"]),
+    ("admin", &["base", "wire", "client"]),
     ("bench", &["base", "wire", "net", "client"]),
     ("app", &["*"]),
     ("main", &["app"]),
@@ -36,9 +37,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memmap2", &["store/"]),
     ("ruzstd", &["wire/"]),
     ("rustix", &["app/", "base/", "bench/", "net/", "store/"]),
-    ("serde_json", &["bench/", "broker/", "namesrv/", "wire/"]),
+    ("serde_json", &["admin/", "bench/", "broker/", "namesrv/", "wire/"]),
     ("signal_hook", &["app/"]),
-    ("tokio", &["app/", "base/", "bench/", "broker/", "client/", "namesrv/", "net/"]),
+    ("tokio", &["admin/", "app/", "base/", "bench/", "broker/", "client/", "namesrv/", "net/"]),
     ("tracing_subscriber", &["app/logging.rs"]),
 ];
 

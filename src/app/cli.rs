@@ -20,6 +20,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Asks or changes a cluster, as Java's mqadmin does; `rocketmq admin help` lists its commands
+    Admin,
     /// A name server and a broker in one process, for development: topics and groups are made on demand
     Dev(Dev),
     /// A name server

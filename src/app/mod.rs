@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 
 use crate::bench;
 
+pub mod admin;
 pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
@@ -29,6 +30,11 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the arguments ask for.
 pub fn main() -> ExitCode {
+    // Java's flags are not clap's: `-cf x` is one flag of two letters.
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(words) = admin::words(&arguments) {
+        return admin::run(&words);
+    }
     match cli::Cli::try_parse() {
         Ok(arguments) => run(arguments),
         Err(told) => usage(&told),
@@ -40,6 +46,7 @@ fn run(arguments: cli::Cli) -> ExitCode {
         cli::Command::Dev(args) => ("dev", serve("dev", plan::dev(&args))),
         cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", plan::namesrv(&args))),
         cli::Command::Broker(args) => ("broker", serve("broker", plan::broker(&args))),
+        cli::Command::Admin => return admin::run(&[]),
         cli::Command::Bench(args) => ("bench", bench::run(args).map_err(|error| vec![error.to_string()])),
     };
     match ended {

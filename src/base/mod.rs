@@ -4,6 +4,7 @@ pub mod clock;
 pub mod crash_safe;
 pub mod disk;
 pub mod keys;
+pub mod local_time;
 pub mod machine;
 pub mod position;
 pub mod properties;

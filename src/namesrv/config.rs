@@ -75,7 +75,10 @@ const OWN: &[Key<Config>] = &[
         "configBlackList",
         Text {
             accepts: "keys, several separated by semicolons",
-            set: |s, text| Some(s.config_black_list = list(text)),
+            set: |s, text| {
+                s.config_black_list = list(text);
+                Some(())
+            },
         },
     ),
     key("orderMessageEnable", Flag(|s| &mut s.order_message_enable)),

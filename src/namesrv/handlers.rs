@@ -211,7 +211,7 @@ fn register_broker(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answe
 fn order_topics(shared: &Shared) -> Vec<u8> {
     let wanted = shared.config().return_order_topic_config_to_broker;
     let table = wanted.then(|| shared.kv.namespace(ORDER_TOPIC_CONFIG)).flatten();
-    table.map(|table| body::kv_table(table)).unwrap_or_default()
+    table.map(body::kv_table).unwrap_or_default()
 }
 
 fn unregister_broker(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
@@ -224,7 +224,8 @@ fn unregister_broker(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Ans
 }
 
 fn heartbeat(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
-    shared.change(|routes| Ok(routes.heartbeat(call.now, call.field("clusterName")?, call.field("brokerAddr")?)))?;
+    let (cluster, addr) = (call.field("clusterName")?, call.field("brokerAddr")?);
+    shared.change(|routes| routes.heartbeat(call.now, cluster, addr));
     Ok(Answer::default())
 }
 

@@ -36,11 +36,14 @@ pub enum KvError {
     Save(#[from] SaveError),
 }
 
+/// Keys and values as a file may have them.
+type Nullable = BTreeMap<String, Option<String>>;
+
 /// The file's form, Java's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Document {
-    config_table: Option<BTreeMap<String, Option<BTreeMap<String, Option<String>>>>>,
+    config_table: Option<BTreeMap<String, Option<Nullable>>>,
 }
 
 /// The table.
@@ -61,9 +64,7 @@ impl Kv {
             tracing::warn!("{note}");
         }
         let namespaces = loaded.and_then(|loaded| loaded.value.config_table).unwrap_or_default();
-        let full = |keys: BTreeMap<String, Option<String>>| {
-            keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
-        };
+        let full = |keys: Nullable| keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         let table = namespaces.into_iter().filter_map(|(name, keys)| Some((name, full(keys?)))).collect();
         Ok(Kv { disk, path, table: RwLock::new(table), changing: Mutex::new(()), generation: AtomicU64::new(0) })
     }
@@ -121,6 +122,8 @@ impl Kv {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::base::disk::RealDisk;
 
@@ -132,8 +135,8 @@ mod tests {
         dir.join("kvConfig.json")
     }
 
-    fn open(path: &PathBuf) -> Kv {
-        Kv::open(Arc::new(RealDisk), path.clone()).unwrap()
+    fn open(path: &Path) -> Kv {
+        Kv::open(Arc::new(RealDisk), path.to_owned()).unwrap()
     }
 
     #[test]

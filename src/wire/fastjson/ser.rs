@@ -122,8 +122,14 @@ impl Open<'_> {
 
     fn write_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), JsonError> {
         let before = self.writer.out.len();
-        let start = self.separate();
+        let mut start = self.separate();
         key.serialize(KeyWriter(self.writer))?;
+        // fastjson starts a line for a key that is text, and for no other (STORE 5.1).
+        if self.writer.form == Form::Pretty && self.writer.out.get(start) != Some(&b'"') {
+            let line = start - self.writer.depth - 1;
+            self.writer.out.drain(line..start);
+            start = line;
+        }
         // `key` remembers where to cut should the value be null.
         self.key = before..start;
         self.writer.out.push(b':');

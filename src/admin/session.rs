@@ -1,0 +1,166 @@
+//! A command's way to the cluster: name servers first, brokers by the addresses that these tell. Knows the cluster only
+//! through `client`, so that it makes no difference whether its servers are ours or Java's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Failure;
+use crate::base::clock::Clock;
+use crate::base::local_time::Zone;
+use crate::client::{Client, ClientError, Response};
+use crate::wire::body::{BodyError, BrokerData, ClusterInfo, TopicRouteData};
+use crate::wire::codes::{request, response};
+use crate::wire::command::Value;
+
+/// How long a request may take, as Java's tools wait.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The surroundings of a command.
+pub struct Session {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+    name_servers: Vec<String>,
+    zone: Zone,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Session {
+    /// For the name servers of a list `a:9876;b:9876`.
+    pub fn new(name_servers: &str, clock: Clock, zone: Zone) -> Result<Session, Failure> {
+        let name_servers: Vec<String> =
+            name_servers.split([';', ',']).map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Session { runtime, client: Client::new(), name_servers, clock, zone })
+    }
+
+    /// The name servers, at least one.
+    pub fn name_servers(&self) -> Result<&[String], Failure> {
+        match self.name_servers.as_slice() {
+            [] => Err(Failure::Usage("no name server: give -n HOST:PORT, or set NAMESRV_ADDR".to_owned())),
+            some => Ok(some),
+        }
+    }
+
+    /// A time as Java's tools show it: local, with milliseconds.
+    pub fn time(&self, millis: i64) -> String {
+        let c = self.zone.civil(u64::try_from(millis).unwrap_or(0));
+        let (date, time) = ((c.year, c.month, c.day), (c.hour, c.minute, c.second, c.millis));
+        format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03}", date.0, date.1, date.2, time.0, time.1, time.2, time.3)
+    }
+
+    /// A request to an address; an answer other than SUCCESS is a failure.
+    pub fn call(&self, addr: &str, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
+        Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, TIMEOUT))?)
+    }
+
+    /// A request to an address that may be held for longer than usual; any code is an answer.
+    pub fn request(
+        &self,
+        addr: &str,
+        code: i32,
+        ext: &[(&str, Value<'_>)],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Response, Failure> {
+        Ok(self.runtime.block_on(self.client.request(addr, code, ext, body, timeout))?)
+    }
+
+    /// A request to the first name server that answers.
+    pub fn ask(&self, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
+        let mut last = None;
+        for addr in self.name_servers()? {
+            match self.call(addr, code, ext, body) {
+                Err(Failure::Client(error)) if error.response().is_none() => last = Some(error),
+                other => return other,
+            }
+        }
+        Err(last.map_or_else(|| Failure::Usage("no name server".to_owned()), Failure::Client))
+    }
+
+    /// A request to every name server.
+    pub fn tell_all(
+        &self,
+        code: i32,
+        ext: &[(&str, Value<'_>)],
+        body: &[u8],
+    ) -> Result<Vec<(&str, Response)>, Failure> {
+        let told = self.name_servers()?.iter().map(|addr| Ok((addr.as_str(), self.call(addr, code, ext, body)?)));
+        told.collect()
+    }
+
+    /// A topic's route.
+    pub fn route(&self, topic: &str) -> Result<TopicRouteData, Failure> {
+        let code = request::GET_ROUTEINFO_BY_TOPIC;
+        let answer = self.ask(code, &[("topic", Value::Str(topic))], b"")?;
+        read(TopicRouteData::parse(&answer.body), "a name server", code)
+    }
+
+    /// A topic's route, `None` when no broker has the topic.
+    pub fn find_route(&self, topic: &str) -> Result<Option<TopicRouteData>, Failure> {
+        match self.route(topic) {
+            Err(failure) if failure.response() == Some(response::TOPIC_NOT_EXIST) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Clusters and brokers.
+    pub fn cluster_info(&self) -> Result<ClusterInfo, Failure> {
+        let code = request::GET_BROKER_CLUSTER_INFO;
+        read(ClusterInfo::parse(&self.ask(code, &[], b"")?.body), "a name server", code)
+    }
+
+    /// Addresses of a cluster's masters, in the order of broker names.
+    pub fn masters(&self, cluster: &str) -> Result<Vec<String>, Failure> {
+        let info = self.cluster_info()?;
+        let brokers = brokers_of(&info, cluster)?;
+        Ok(brokers.into_iter().filter_map(|broker| broker.broker_addrs.get(&0).cloned()).collect())
+    }
+
+    /// Addresses of a cluster's masters and slaves, in the order of broker names and ids.
+    pub fn members(&self, cluster: &str) -> Result<Vec<String>, Failure> {
+        let info = self.cluster_info()?;
+        Ok(brokers_of(&info, cluster)?.into_iter().flat_map(|broker| broker.broker_addrs.values().cloned()).collect())
+    }
+
+    /// A broker's address: what was given is one, or the name of a broker whose master is meant.
+    pub fn broker(&self, given: &str) -> Result<String, Failure> {
+        if given.contains(':') {
+            return Ok(given.to_owned());
+        }
+        let info = self.cluster_info()?;
+        let known = || info.broker_addr_table.keys().cloned().collect::<Vec<_>>().join(", ");
+        let broker = info.broker_addr_table.get(given).and_then(|broker| broker.broker_addrs.get(&0)).cloned();
+        broker.ok_or_else(|| Failure::Other(format!("no broker named {given} has a master; known are: {}", known())))
+    }
+
+    /// The addresses that `-b` (a broker) or `-c` (a cluster's masters) means.
+    pub fn brokers(&self, broker: Option<&str>, cluster: Option<&str>) -> Result<Vec<String>, Failure> {
+        match (broker, cluster) {
+            (Some(broker), _) => Ok(vec![self.broker(broker)?]),
+            (None, Some(cluster)) => self.masters(cluster),
+            (None, None) => Err(Failure::Usage("-b or -c is needed".to_owned())),
+        }
+    }
+}
+
+/// The brokers of a cluster, in the order of names.
+pub fn brokers_of<'a>(info: &'a ClusterInfo, cluster: &str) -> Result<Vec<&'a BrokerData>, Failure> {
+    let known = || info.cluster_addr_table.keys().cloned().collect::<Vec<_>>().join(", ");
+    let names: &BTreeSet<String> = info
+        .cluster_addr_table
+        .get(cluster)
+        .ok_or_else(|| Failure::Other(format!("no cluster {cluster} at this name server; known are: {}", known())))?;
+    Ok(names.iter().filter_map(|name| info.broker_addr_table.get(name)).collect())
+}
+
+/// A broker's address in a route: the master's, or any other if there is none.
+pub fn addr_of(broker: &BrokerData) -> Option<&str> {
+    broker.broker_addrs.values().next().map(String::as_str)
+}
+
+/// An answer's body, or who sent what cannot be read.
+pub fn read<T>(body: Result<T, BodyError>, addr: &str, code: i32) -> Result<T, Failure> {
+    let malformed = |error: BodyError| ClientError::Malformed { addr: addr.to_owned(), code, found: error.to_string() };
+    Ok(body.map_err(malformed)?)
+}
