@@ -4,5 +4,6 @@
 mod command_line;
 mod documentation;
 mod harness;
+mod kill;
 mod round_trip;
 mod start_stop;

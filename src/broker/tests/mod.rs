@@ -2,12 +2,14 @@
 //! pulls, with one loop and with four.
 
 mod delays;
+mod faults;
 mod pulls;
 mod sends;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ pub(super) const LOOPS: [usize; 2] = [1, 4];
 pub(super) struct TestBroker {
     running: Option<Running>,
     control: Option<ControlRuntime>,
+    dir: PathBuf,
 }
 
 pub(super) struct Options {
@@ -63,7 +66,11 @@ impl Default for Options {
 
 impl TestBroker {
     pub fn start(name: &str, options: Options) -> TestBroker {
-        let dir = scratch::dir(&format!("{name}-{}", options.loops));
+        TestBroker::start_in(scratch::dir(&format!("{name}-{}", options.loops)), options)
+    }
+
+    /// A broker over what is in `dir`.
+    pub fn start_in(dir: PathBuf, options: Options) -> TestBroker {
         let mut config = Config {
             store_path_root_dir: dir.clone(),
             listen_port: 0,
@@ -87,7 +94,7 @@ impl TestBroker {
         let bound = Bound::bind(config, Limits::default()).unwrap();
         let opened = bound.open(store, options.disk, Clock::System).unwrap();
         let running = opened.start(control.control()).unwrap();
-        TestBroker { running: Some(running), control: Some(control) }
+        TestBroker { running: Some(running), control: Some(control), dir }
     }
 
     pub fn running(&self) -> &Running {
@@ -96,6 +103,19 @@ impl TestBroker {
 
     pub fn connect(&self) -> TestClient {
         TestClient::connect(self.running().addrs()[0])
+    }
+
+    /// Stops it cleanly and gives its directory back.
+    pub fn stop(mut self) -> PathBuf {
+        self.end();
+        self.dir.clone()
+    }
+
+    /// Ends a broker that cannot close its store cleanly.
+    pub fn crash(mut self) {
+        let running = self.running.take().unwrap();
+        assert!(running.stop().is_err(), "a poisoned store is not closed cleanly");
+        self.end();
     }
 
     fn end(&mut self) {

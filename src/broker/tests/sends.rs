@@ -288,3 +288,25 @@ fn sync_flush_answers_after_the_flush_and_shows_nothing_before() {
         assert_eq!(client.put("T", 0, "no wait", "WAIT\u{1}false\u{2}").code, 0);
     }
 }
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_restart() {
+    let broker = start("send-restart", 1);
+    let mut client = broker.connect();
+    for index in 0..3000 {
+        assert_eq!(client.put("T", index % 4, &format!("{index}"), "").code, 0);
+    }
+    let dir = broker.stop();
+    let broker = TestBroker::start_in(dir, Options::default());
+    let mut client = broker.connect();
+    for queue in 0..4 {
+        let mut next = 0;
+        while next < 750 {
+            let messages = client.pull("T", queue, next).messages();
+            for (offset, body) in messages {
+                assert_eq!((offset, body), (next, (4 * next + i64::from(queue)).to_string()));
+                next += 1;
+            }
+        }
+    }
+}

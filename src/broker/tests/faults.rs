@@ -1,0 +1,285 @@
+//! A disk that misbehaves under a running broker: what clients are told, and what goes on when it is well again.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::*;
+use crate::base::disk::{DirEntry, DiskFile, DiskLock, LockError, Open};
+use crate::wire::codes::response;
+
+/// What a test switches on; the state files stay well.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Writes to the commit log find the disk full.
+    full: AtomicBool,
+    /// Writes to the commit log fail.
+    broken_write: AtomicBool,
+    /// Syncs of the commit log fail.
+    broken_sync: AtomicBool,
+    /// Nothing is in the page cache.
+    cold: AtomicBool,
+    /// Syncs of the commit log wait.
+    stuck: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl Faults {
+    fn set(fault: &AtomicBool, on: bool) {
+        fault.store(on, Ordering::SeqCst);
+    }
+
+    fn is(fault: &AtomicBool) -> bool {
+        fault.load(Ordering::SeqCst)
+    }
+
+    fn unstick(&self) {
+        *self.stuck.lock() = false;
+        self.freed.notify_all();
+    }
+
+    fn check_write(&self) -> io::Result<()> {
+        if Faults::is(&self.full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if Faults::is(&self.broken_write) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
+    }
+
+    fn check_sync(&self) -> io::Result<()> {
+        let mut stuck = self.stuck.lock();
+        while *stuck {
+            self.freed.wait(&mut stuck);
+        }
+        if Faults::is(&self.broken_sync) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct FaultyDisk(Arc<Faults>);
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn DiskFile>,
+    faults: Option<Arc<Faults>>,
+    all: Arc<Faults>,
+}
+
+impl DiskFile for FaultyFile {
+    fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, pos)
+    }
+
+    fn try_read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
+        if Faults::is(&self.all.cold) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.file.try_read_exact_at(buf, pos)
+    }
+
+    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.check_write())?;
+        self.file.write_all_at(buf, pos)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.check_sync())?;
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.file.allocate(pos, len)
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.file.links()
+    }
+
+    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
+        self.file.next_data(pos)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        let in_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
+        let faults = in_log.then(|| self.0.clone());
+        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, how)?, faults, all: self.0.clone() }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        RealDisk.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealDisk.exists(path)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(dir)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_file_system(path)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
+        RealDisk.lock(path)
+    }
+}
+
+fn start(name: &str, loops: usize, sync_flush: bool) -> (TestBroker, Arc<Faults>) {
+    let disk = FaultyDisk::default();
+    let faults = disk.0.clone();
+    let options = Options {
+        loops,
+        sync_flush,
+        configure: |config| config.sync_flush_timeout_ms = 300,
+        disk: Arc::new(disk),
+        ..Options::default()
+    };
+    (TestBroker::start(name, options), faults)
+}
+
+#[test]
+fn a_full_disk_refuses_sends_and_they_are_taken_again_when_there_is_room() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-full", loops, false);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "before", "").code, 0);
+        Faults::set(&faults.full, true);
+        for _ in 0..3 {
+            let answer = client.put("T", 0, "refused", "");
+            assert_eq!(answer.code, response::SERVICE_NOT_AVAILABLE, "{answer:?}");
+            assert!(answer.remark.contains("full") && answer.remark.contains("commitlog"), "{answer:?}");
+            assert_eq!(answer.get("MSG_REGION"), "DefaultRegion");
+        }
+        assert_eq!(client.pull("T", 0, 0).messages(), [(0, "before".to_owned())], "reading goes on");
+        Faults::set(&faults.full, false);
+        assert_eq!(client.put("T", 0, "after", "").number("queueOffset"), 1);
+        assert_eq!(client.pull("T", 0, 1).messages(), [(1, "after".to_owned())]);
+    }
+}
+
+#[test]
+fn a_failed_write_ends_writing_until_a_restart_and_says_so() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-write", loops, false);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "before", "").code, 0);
+        Faults::set(&faults.broken_write, true);
+        assert_eq!(client.put("T", 0, "lost", "").code, response::SERVICE_NOT_AVAILABLE);
+        Faults::set(&faults.broken_write, false);
+        let answer = client.put("T", 0, "still refused", "");
+        assert_eq!(answer.code, response::SERVICE_NOT_AVAILABLE);
+        assert!(answer.remark.contains("until the broker is restarted"), "{answer:?}");
+        assert_eq!(client.pull("T", 0, 0).messages(), [(0, "before".to_owned())], "reading goes on");
+        broker.crash();
+    }
+}
+
+#[test]
+fn a_failed_flush_takes_back_no_answer_and_gives_none() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-sync", loops, true);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "durable", "").code, 0);
+        Faults::set(&faults.broken_sync, true);
+        let answer = client.put("T", 0, "not durable", "");
+        assert_eq!(answer.code, response::SERVICE_NOT_AVAILABLE, "{answer:?}");
+        assert!(answer.remark.contains("until the broker is restarted"), "{answer:?}");
+        Faults::set(&faults.broken_sync, false);
+        assert_eq!(client.put("T", 0, "refused", "").code, response::SERVICE_NOT_AVAILABLE);
+        let pulled = client.pull("T", 0, 0);
+        assert_eq!(pulled.messages(), [(0, "durable".to_owned())], "what is not durable is not shown");
+        broker.crash();
+    }
+}
+
+#[test]
+fn a_flush_that_takes_too_long_is_told_with_where_the_message_is() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-stuck", loops, true);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "0", "").code, 0);
+        *faults.stuck.lock() = true;
+        let asked = Instant::now();
+        let answer = client.put("T", 0, "1", "UNIQ_KEY\u{1}u\u{2}");
+        assert!(asked.elapsed() >= Duration::from_millis(290), "{:?}", asked.elapsed());
+        assert_eq!((answer.code, answer.number("queueOffset")), (response::FLUSH_DISK_TIMEOUT, 1), "{answer:?}");
+        assert_eq!((answer.get("msgId").len(), answer.get("transactionId")), (32, "u"));
+        assert_eq!(client.put("T", 0, "2", "WAIT\u{1}false\u{2}").code, 0, "who does not wait is answered at once");
+        assert_eq!(client.pull("T", 0, 1).code, response::PULL_NOT_FOUND, "nobody sees it before it is durable");
+        let fields = pull_fields("G", "T", "0", "1", "6", "*");
+        client.send(request::PULL_MESSAGE, &fields, &[]);
+        faults.unstick();
+        assert!(client.receive().messages().contains(&(1, "1".to_owned())));
+        assert_eq!(client.put("T", 0, "3", "").code, 0);
+    }
+}
+
+#[test]
+fn messages_that_are_not_in_memory_are_read_beside_the_loop() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-cold", loops, false);
+        let mut client = broker.connect();
+        for index in 0..40 {
+            client.put("T", 0, &format!("{index}"), "TAGS\u{1}a\u{2}");
+        }
+        Faults::set(&faults.cold, true);
+        let (mut next, mut wanted) = (0, 0);
+        while next < 40 {
+            let answer = client.pull("T", 0, next);
+            assert_eq!(answer.code, 0, "{answer:?}");
+            for (offset, body) in answer.messages() {
+                assert_eq!((offset, body), (wanted, wanted.to_string()));
+                wanted += 1;
+            }
+            next = answer.number("nextBeginOffset");
+        }
+        let answer = client.call(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "0", "4", "b"), &[]);
+        assert_eq!((answer.code, answer.number("nextBeginOffset")), (response::PULL_RETRY_IMMEDIATELY, 40));
+        // Many at once, answered in any order.
+        let asked: Vec<_> = (0..40)
+            .map(|offset| {
+                let offset = offset.to_string();
+                client.send(request::PULL_MESSAGE, &pull_fields("G", "T", "0", &offset, "4", "*"), &[])
+            })
+            .collect();
+        let mut answered: Vec<_> = (0..40).map(|_| client.receive().opaque).collect();
+        answered.sort_unstable();
+        assert_eq!(answered, asked);
+    }
+}
