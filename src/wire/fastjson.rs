@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use ser::Form;
 pub(crate) use ser::write_text;
-pub use tree::{Json, Key, parse};
+pub use tree::{Json, Key, parse, parse_bounded, parse_literally};
 
 /// Deepest nesting that is read, in containers; fastjson bodies need less than ten.
 pub const DEPTH_MAX: usize = 64;
@@ -34,8 +34,8 @@ pub enum JsonError {
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("nested deeper than {DEPTH_MAX} levels")]
     Depth,
-    /// More values than [`NODES_MAX`].
-    #[error("more than {NODES_MAX} values")]
+    /// More values than the bound.
+    #[error("more values than this kind of document may hold")]
     Size,
     /// A value of the wrong kind or range.
     #[error("{0}")]

@@ -35,22 +35,33 @@ const DEDUPLICATED_MAX: usize = 64;
 
 /// Reads one document; blanks around it are ignored, anything else behind it is an error, an empty one is `Null`.
 pub fn parse(json: &[u8]) -> Result<Json, JsonError> {
+    parse_bounded(json, NODES_MAX)
+}
+
+/// As [`parse`], with a bound of its own on the values.
+pub fn parse_bounded(json: &[u8], nodes_max: usize) -> Result<Json, JsonError> {
+    let (root, references) = parse_literally(json, nodes_max)?;
+    if references {
+        let mut budget = nodes_max;
+        return resolve(&root, &root, 0, &mut budget);
+    }
+    Ok(root)
+}
+
+/// As [`parse`], with references left as they stand, and whether there are any.
+pub fn parse_literally(json: &[u8], nodes_max: usize) -> Result<(Json, bool), JsonError> {
     let text = String::from_utf8_lossy(json);
-    let mut parser = Parser { text: text.as_bytes(), at: 0, nodes: 0, references: false };
+    let mut parser = Parser { text: text.as_bytes(), at: 0, nodes_left: nodes_max, references: false };
     parser.skip_blanks();
     if parser.at == parser.text.len() {
-        return Ok(Json::Null);
+        return Ok((Json::Null, false));
     }
     let root = parser.value(0)?;
     parser.skip_blanks();
     if parser.at < parser.text.len() {
         return Err(parser.expected("the end"));
     }
-    if parser.references {
-        let mut budget = NODES_MAX;
-        return resolve(&root, &root, 0, &mut budget);
-    }
-    Ok(root)
+    Ok((root, parser.references))
 }
 
 impl Json {
@@ -65,7 +76,7 @@ struct Parser<'a> {
     /// UTF-8; all cuts are made at ASCII bytes.
     text: &'a [u8],
     at: usize,
-    nodes: usize,
+    nodes_left: usize,
     references: bool,
 }
 
@@ -99,10 +110,7 @@ impl Parser<'_> {
         if depth > DEPTH_MAX {
             return Err(JsonError::Depth);
         }
-        self.nodes += 1;
-        if self.nodes > NODES_MAX {
-            return Err(JsonError::Size);
-        }
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(JsonError::Size)?;
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.list(depth),
