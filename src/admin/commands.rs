@@ -6,7 +6,7 @@ use std::io::Write;
 use super::arguments::{Arguments, COMMON, Flag, may, need, switch};
 use super::output::Output;
 use super::session::Session;
-use super::{Failure, namesrv, topics};
+use super::{Failure, brokers, consumers, namesrv, topics};
 
 /// A row of [`COMMANDS`].
 pub struct Command {
@@ -60,6 +60,137 @@ pub const COMMANDS: &[Command] = &[
         flags: &[BROKER, CLUSTER, TOPIC, need("p", "perm", "permission: 2 write, 4 read, 6 both")],
         one_of: BROKER_OR_CLUSTER,
         run: topics::update_perm,
+    },
+    Command {
+        name: "updateSubGroup",
+        summary: "Update or create subscription group.",
+        flags: &[
+            BROKER,
+            CLUSTER,
+            need("g", "groupName", "consumer group"),
+            may("s", "consumeEnable", "whether the group may consume (true|false) [true]"),
+            may("m", "consumeFromMinEnable", "whether it may start at the oldest message (true|false) [false]"),
+            may("d", "consumeBroadcastEnable", "whether it may broadcast (true|false) [false]"),
+            may("o", "consumeMessageOrderly", "POP: in order (true|false) [false]"),
+            may("q", "retryQueueNums", "queues of its retry topic [1]"),
+            may("r", "retryMaxTimes", "redeliveries before a message is given up [16]"),
+            may("p", "groupRetryPolicy", "how redeliveries are spaced, in JSON"),
+            may("i", "brokerId", "broker id to read from [0]"),
+            may("w", "whichBrokerWhenConsumeSlowly", "broker id to read from when it is slow [1]"),
+            may("a", "notifyConsumerIdsChanged", "whether members are told of changes (true|false) [true]"),
+            may("", "attributes", "attributes, such as +key=value,-other"),
+        ],
+        one_of: BROKER_OR_CLUSTER,
+        run: consumers::update_group,
+    },
+    Command {
+        name: "deleteSubGroup",
+        summary: "Delete subscription group from broker.",
+        flags: &[
+            BROKER,
+            CLUSTER,
+            need("g", "groupName", "consumer group"),
+            may("r", "removeOffset", "whether its offsets are removed as well (true|false) [false]"),
+        ],
+        one_of: BROKER_OR_CLUSTER,
+        run: consumers::delete_group,
+    },
+    Command {
+        name: "consumerProgress",
+        summary: "Query consumer's progress, speed.",
+        flags: &[
+            may("g", "groupName", "one group, by queue; all groups without it"),
+            may("t", "topicName", "of one topic"),
+            may("s", "showClientIP", "which client holds each queue (true|false) [false]"),
+            may("c", "cluster", "ask the brokers of this cluster, for a group without a retry topic"),
+        ],
+        one_of: &[],
+        run: consumers::progress,
+    },
+    Command {
+        name: "consumerConnection",
+        summary: "Query consumer's socket connection, client version and subscription.",
+        flags: &[need("g", "consumerGroup", "consumer group"), may("b", "brokerAddr", "ask this broker")],
+        one_of: &[],
+        run: consumers::consumer_connection,
+    },
+    Command {
+        name: "producerConnection",
+        summary: "Query producer's socket connection and client version.",
+        flags: &[need("g", "producerGroup", "producer group"), need("t", "topic", "a topic that it sends to")],
+        one_of: &[],
+        run: consumers::producer_connection,
+    },
+    Command {
+        name: "clusterList",
+        summary: "List cluster infos.",
+        flags: &[
+            switch("m", "moreStats", "messages of yesterday and today"),
+            may("i", "interval", "again every so many seconds"),
+            may("c", "clusterName", "this cluster only"),
+        ],
+        one_of: &[],
+        run: brokers::cluster_list,
+    },
+    Command {
+        name: "brokerStatus",
+        summary: "Fetch broker runtime status data.",
+        flags: &[BROKER, CLUSTER],
+        one_of: BROKER_OR_CLUSTER,
+        run: brokers::status,
+    },
+    Command {
+        name: "brokerConsumeStats",
+        summary: "Fetch broker consume stats data.",
+        flags: &[
+            need("b", "brokerAddr", "a broker: its address, or the name of its broker set"),
+            may("t", "timeoutMillis", "how long to wait [50000]"),
+            may("l", "level", "least lag that is shown [0]"),
+            may("o", "order", "orderly groups (true|false) [false]"),
+        ],
+        one_of: &[],
+        run: brokers::consume_stats,
+    },
+    Command {
+        name: "getBrokerConfig",
+        summary: "Get broker config by cluster or special broker.",
+        flags: &[BROKER, CLUSTER],
+        one_of: BROKER_OR_CLUSTER,
+        run: brokers::get_config,
+    },
+    Command {
+        name: "updateBrokerConfig",
+        summary: "Update broker's config.",
+        flags: &[
+            BROKER,
+            CLUSTER,
+            may("a", "updateAllBroker", "slaves of the cluster as well (true|false) [false]"),
+            need("k", "key", "config key"),
+            need("v", "value", "config value"),
+        ],
+        one_of: BROKER_OR_CLUSTER,
+        run: brokers::update_config,
+    },
+    Command {
+        name: "cleanUnusedTopic",
+        summary: "Clean unused topic on broker.",
+        flags: &[BROKER, may("c", "cluster", "a cluster: all of its masters")],
+        one_of: &[],
+        run: brokers::clean_unused_topic,
+    },
+    Command {
+        name: "cleanExpiredCQ",
+        summary: "Clean expired ConsumeQueue on broker.",
+        flags: &[BROKER, may("c", "cluster", "a cluster: all of its masters")],
+        one_of: &[],
+        run: brokers::clean_expired_queues,
+    },
+    Command {
+        name: "deleteExpiredCommitLog",
+        summary: "Delete expired CommitLog files.",
+        flags: &[BROKER, may("c", "cluster", "a cluster: all of its masters")],
+        one_of: &[],
+        run: brokers::delete_expired_log,
     },
     Command {
         name: "topicRoute",

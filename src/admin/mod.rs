@@ -2,7 +2,9 @@
 //! and text, or JSON. Knows a cluster only through `client`, like any outsider; works against Java's as well.
 
 mod arguments;
+mod brokers;
 mod commands;
+mod consumers;
 mod namesrv;
 mod output;
 mod session;

@@ -49,9 +49,33 @@ impl Session {
         format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03}", date.0, date.1, date.2, time.0, time.1, time.2, time.3)
     }
 
+    /// A time in seconds, as Java's tools show it where they show no milliseconds.
+    pub fn time_in_seconds(&self, millis: i64) -> String {
+        let mut text = self.time(millis);
+        text.truncate(text.len() - ",000".len());
+        text
+    }
+
     /// A request to an address; an answer other than SUCCESS is a failure.
     pub fn call(&self, addr: &str, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
         Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, TIMEOUT))?)
+    }
+
+    /// The same, for a request that may take longer than usual.
+    pub fn call_within(
+        &self,
+        addr: &str,
+        code: i32,
+        ext: &[(&str, Value<'_>)],
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Response, Failure> {
+        Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, timeout))?)
+    }
+
+    /// Waits, for commands that repeat themselves.
+    pub fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
     }
 
     /// A request to an address that may be held for longer than usual; any code is an answer.

@@ -67,7 +67,7 @@ pub(super) fn update(session: &Session, given: &Arguments, out: &mut Output<'_>)
 }
 
 /// `+key=value` sets, `-key` removes; several separated by commas.
-fn attributes(text: &str) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) fn attributes(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut attributes = BTreeMap::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));

@@ -12,6 +12,22 @@ use super::frame::{Frame, Serialization};
 /// Ordinal of V5_3_3 in Java's MQVersion table; every response carries it (INTEROP 01 §4).
 pub const VERSION: i32 = 479;
 
+/// Java's name of a version ordinal, such as `V5_3_3`: from 4.0.0 on, ten releases of each minor version, each after its
+/// snapshot. Of older ones only the number is told.
+pub fn version_name(ordinal: i32) -> String {
+    const V4_0_0_SNAPSHOT: i32 = 212;
+    const HIGHER_VERSION: i32 = 612;
+    if ordinal >= HIGHER_VERSION {
+        return "HIGHER_VERSION".to_owned();
+    }
+    if ordinal < V4_0_0_SNAPSHOT {
+        return format!("V3({ordinal})");
+    }
+    let release = (ordinal - V4_0_0_SNAPSHOT) / 2;
+    let snapshot = if ordinal % 2 == 0 { "_SNAPSHOT" } else { "" };
+    format!("V{}_{}_{}{snapshot}", 4 + release / 100, release / 10 % 10, release % 10)
+}
+
 /// Flag bit 0: this is a response.
 pub const FLAG_RESPONSE: i32 = 1;
 /// Flag bit 1: nobody waits for an answer.
@@ -256,6 +272,29 @@ fn begin(out: &mut BytesMut, serialization: Serialization, head: &Head<'_>) -> O
 mod tests {
     use super::super::frame;
     use super::*;
+
+    #[test]
+    fn versions_have_javas_names() {
+        let rows = [
+            (213, "V4_0_0"),
+            (232, "V4_1_0_SNAPSHOT"),
+            (253, "V4_2_0"),
+            (317, "V4_5_2"),
+            (355, "V4_7_1"),
+            (401, "V4_9_4"),
+            (407, "V4_9_7"),
+            (413, "V5_0_0"),
+            (441, "V5_1_4"),
+            (VERSION, "V5_3_3"),
+            (493, "V5_4_0"),
+            (612, "HIGHER_VERSION"),
+            (9_999, "HIGHER_VERSION"),
+            (115, "V3(115)"),
+        ];
+        for (ordinal, name) in rows {
+            assert_eq!(version_name(ordinal), name);
+        }
+    }
 
     fn json(header: &str) -> Result<Command<'_>, HeaderError> {
         let frame = Frame { serialization: Serialization::Json, header: header.as_bytes(), body: b"body" };
