@@ -6,7 +6,6 @@
 
 mod clients;
 mod cluster;
-#[cfg(any())]
 mod everyday;
 mod peers;
 mod quickstart;
