@@ -31,6 +31,7 @@ pub mod send_back;
 pub mod server;
 pub mod service;
 pub mod state_file;
+pub mod stats;
 pub mod stored_properties;
 #[cfg(test)]
 mod tests;

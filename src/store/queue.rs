@@ -57,6 +57,8 @@ pub struct Queue {
     end: AtomicU64,
     visible: AtomicU64,
     min: AtomicU64,
+    /// Bytes of records since the process began, for statistics.
+    bytes_put: AtomicU64,
     deleted: AtomicBool,
     tail: Mutex<Tail>,
     files: Arc<QueueFiles>,
@@ -86,6 +88,7 @@ impl Queue {
             end: AtomicU64::new(0),
             visible: AtomicU64::new(0),
             min: AtomicU64::new(0),
+            bytes_put: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             tail: Mutex::default(),
             files,
@@ -110,6 +113,11 @@ impl Queue {
     /// Index behind the newest message that consumers may see.
     pub fn max(&self) -> QueueOffset {
         QueueOffset(self.visible.load(Ordering::Acquire))
+    }
+
+    /// Bytes of records that came to this queue since the process began; for statistics.
+    pub fn bytes_put(&self) -> u64 {
+        self.bytes_put.load(Ordering::Relaxed)
     }
 
     /// Index behind the newest message in the log.
@@ -137,6 +145,7 @@ impl Queue {
         tail.units.extend_from_slice(&unit.encode());
         tail.end_phy = unit.end().max(tail.end_phy);
         self.end.fetch_add(1, Ordering::AcqRel);
+        self.bytes_put.fetch_add(u64::from(unit.size), Ordering::Relaxed);
         was_empty
     }
 

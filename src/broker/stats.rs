@@ -1,0 +1,436 @@
+//! Counts by name and key as tools ask for them (VIEW_BROKER_STATS_DATA), and the totals of today and yesterday
+//! (`broker_stats_keys.tsv`, INTEROP 06 §12, STORE 12).
+//!
+//! What was put is not counted per message: queues know how far they have grown, and a sample every ten seconds reads it.
+//! What was read is counted once per pull. Windows end at the moment of the question, not at the last sample.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::base::clock::Millis;
+use crate::store::Store;
+use crate::wire::body::{BrokerStatsData, BrokerStatsItem};
+
+/// How often a sample is taken, milliseconds.
+pub const SAMPLE_INTERVAL_MS: u64 = 10_000;
+/// Samples of ten seconds that are kept: ten minutes.
+const SHORT_SAMPLES: usize = 61;
+/// Samples of ten minutes that are kept: a day.
+const LONG_SAMPLES: usize = 145;
+/// Ten-second samples between two long ones.
+const SAMPLES_PER_LONG: u64 = 60;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// Keys per name; more are not counted (topics times groups can be many, a tool asks for few).
+const KEYS_MAX: usize = 100_000;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
+        /// What is counted. Names that Java declares and never counts answer with zeros.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Name {
+            /// Every name with Java's text.
+            pub const ALL: &'static [(Name, &'static str)] = &[$((Name::$variant, $text),)*];
+        }
+    };
+}
+
+names! {
+    /// Messages stored, by topic.
+    TopicPutNums = "TOPIC_PUT_NUMS",
+    /// Bytes stored, by topic.
+    TopicPutSize = "TOPIC_PUT_SIZE",
+    /// Messages stored, by `topic@queue`.
+    QueuePutNums = "QUEUE_PUT_NUMS",
+    /// Bytes stored, by `topic@queue`.
+    QueuePutSize = "QUEUE_PUT_SIZE",
+    /// Messages read, by `topic@group`.
+    GroupGetNums = "GROUP_GET_NUMS",
+    /// Bytes read, by `topic@group`.
+    GroupGetSize = "GROUP_GET_SIZE",
+    /// Messages given back, by `topic@group`.
+    SendBackPutNums = "SNDBCK_PUT_NUMS",
+    /// Messages given up, by `topic@group`.
+    SendBackToDlq = "SNDBCK2DLQ_TIMES",
+    /// Messages stored, by cluster.
+    BrokerPutNums = "BROKER_PUT_NUMS",
+    /// Messages read, by cluster.
+    BrokerGetNums = "BROKER_GET_NUMS",
+    /// Messages stored in topics of users, by cluster.
+    BrokerPutNumsOfUsers = "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC",
+    /// Messages read from topics of users, by cluster.
+    BrokerGetNumsOfUsers = "BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC",
+}
+
+impl Name {
+    /// The name behind Java's text.
+    pub fn parse(text: &str) -> Option<Name> {
+        Name::ALL.iter().find(|(_, name)| *name == text).map(|(name, _)| *name)
+    }
+}
+
+/// Names that Java's broker declares beside ours: known, and always zero here.
+const ZERO_NAMES: [&str; 17] = [
+    "QUEUE_GET_NUMS",
+    "QUEUE_GET_SIZE",
+    "GROUP_GET_FROM_DISK_NUMS",
+    "GROUP_GET_FROM_DISK_SIZE",
+    "BROKER_GET_FROM_DISK_NUMS",
+    "BROKER_GET_FROM_DISK_SIZE",
+    "GROUP_GET_LATENCY",
+    "TOPIC_PUT_LATENCY",
+    "GROUP_ACK_NUMS",
+    "GROUP_CK_NUMS",
+    "DLQ_PUT_NUMS",
+    "BROKER_ACK_NUMS",
+    "BROKER_CK_NUMS",
+    "CONSUMER_REGISTER_TIME",
+    "PRODUCER_REGISTER_TIME",
+    "CHANNEL_ACTIVITY",
+    "COMMERCIAL_SEND_TIMES",
+];
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    at: Millis,
+    value: u64,
+    times: u64,
+}
+
+/// One figure: a sum and how often something was added.
+#[derive(Debug, Default)]
+pub struct Counter {
+    value: AtomicU64,
+    times: AtomicU64,
+    samples: Mutex<Samples>,
+}
+
+#[derive(Debug, Default)]
+struct Samples {
+    short: VecDeque<Sample>,
+    long: VecDeque<Sample>,
+}
+
+impl Counter {
+    /// A counter that was zero one sample ago: its first figures are rates over ten seconds, not over an instant.
+    fn new(now: Millis) -> Self {
+        let counter = Counter::default();
+        counter.sample(now.saturating_sub(SAMPLE_INTERVAL_MS), true);
+        counter
+    }
+
+    /// Adds to the sum, once.
+    pub fn add(&self, value: u64) {
+        self.value.fetch_add(value, Ordering::Relaxed);
+        self.times.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sum since the start.
+    pub fn total(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Raises the sum to what a source outside has reached.
+    fn raise(&self, total: u64) {
+        let before = self.value.fetch_max(total, Ordering::Relaxed);
+        self.times.fetch_add(total.saturating_sub(before), Ordering::Relaxed);
+    }
+
+    fn now(&self, now: Millis) -> Sample {
+        Sample { at: now, value: self.total(), times: self.times.load(Ordering::Relaxed) }
+    }
+
+    fn sample(&self, now: Millis, long: bool) {
+        let sample = self.now(now);
+        let mut samples = self.samples.lock();
+        keep(&mut samples.short, sample, SHORT_SAMPLES);
+        if long {
+            keep(&mut samples.long, sample, LONG_SAMPLES);
+        }
+    }
+
+    /// Sum, rate and average over the last `span_ms`, or since the counter exists if that is less.
+    pub fn over(&self, now: Millis, span_ms: u64) -> BrokerStatsItem {
+        let end = self.now(now);
+        let samples = self.samples.lock();
+        let begin_at = now.saturating_sub(span_ms);
+        // The newest sample that is not younger than the span, else the oldest there is.
+        let in_list = |list: &VecDeque<Sample>| list.iter().rev().find(|sample| sample.at <= begin_at).copied();
+        let begin = in_list(&samples.short)
+            .or_else(|| in_list(&samples.long))
+            .or_else(|| samples.long.front().copied())
+            .unwrap_or(end);
+        let sum = end.value.saturating_sub(begin.value);
+        let times = end.times.saturating_sub(begin.times);
+        let elapsed_ms = end.at.saturating_sub(begin.at);
+        BrokerStatsItem {
+            sum: sum as i64,
+            tps: if elapsed_ms == 0 { 0.0 } else { sum as f64 * 1000.0 / elapsed_ms as f64 },
+            avgpt: if times == 0 { 0.0 } else { sum as f64 / times as f64 },
+        }
+    }
+
+    /// Rates over 10, 60 and 600 seconds as the runtime info writes them.
+    pub fn rates(&self, now: Millis) -> String {
+        let rate = |seconds: u64| self.over(now, seconds * 1000).tps;
+        format!("{:?} {:?} {:?}", rate(10), rate(60), rate(600))
+    }
+}
+
+fn keep(list: &mut VecDeque<Sample>, sample: Sample, max: usize) {
+    if list.len() == max {
+        list.pop_front();
+    }
+    list.push_back(sample);
+}
+
+/// Totals at midnights (UTC).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mornings {
+    /// At the last but one midnight.
+    pub yesterday: u64,
+    /// At the last midnight.
+    pub today: u64,
+}
+
+#[derive(Debug, Default)]
+struct Days {
+    day: u64,
+    put: Mornings,
+    get: Mornings,
+}
+
+/// The figures of one broker.
+#[derive(Debug)]
+pub struct Stats {
+    cluster: String,
+    /// When it began to count, milliseconds since the epoch.
+    pub started: Millis,
+    counters: RwLock<BTreeMap<Name, HashMap<String, Arc<Counter>>>>,
+    samples: AtomicU64,
+    days: Mutex<Days>,
+    /// What each queue held when counting began: messages, bytes.
+    begun: Mutex<HashMap<(String, u32), (u64, u64)>>,
+}
+
+impl Stats {
+    /// Begins to count what `store` gets from now on.
+    pub fn new(cluster: &str, store: &Store, now: Millis) -> Self {
+        let mut begun = HashMap::new();
+        for topic in store.topics() {
+            for queue in store.queues_of(&topic) {
+                begun.insert((topic.to_string(), queue.id().0), (queue.max().0, queue.bytes_put()));
+            }
+        }
+        let stats = Stats {
+            cluster: cluster.to_owned(),
+            started: now,
+            counters: RwLock::default(),
+            samples: AtomicU64::new(0),
+            days: Mutex::new(Days { day: now / DAY_MS, ..Days::default() }),
+            begun: Mutex::new(begun),
+        };
+        for name in [Name::BrokerPutNums, Name::BrokerGetNums, Name::BrokerPutNumsOfUsers, Name::BrokerGetNumsOfUsers] {
+            stats.counter(name, cluster, now);
+        }
+        stats
+    }
+
+    /// A counter; keep it where it is used often.
+    pub fn counter(&self, name: Name, key: &str, now: Millis) -> Arc<Counter> {
+        if let Some(counter) = self.counters.read().get(&name).and_then(|keys| keys.get(key)) {
+            return counter.clone();
+        }
+        let counter = Arc::new(Counter::new(now));
+        let mut counters = self.counters.write();
+        let keys = counters.entry(name).or_default();
+        if keys.len() >= KEYS_MAX {
+            return counter;
+        }
+        keys.entry(key.to_owned()).or_insert(counter).clone()
+    }
+
+    /// The broker's own counter of a name that is kept by cluster.
+    pub fn of_broker(&self, name: Name, now: Millis) -> Arc<Counter> {
+        self.counter(name, &self.cluster, now)
+    }
+
+    /// A pull gave `messages` of `bytes` to a group.
+    pub fn read(&self, topic: &str, group: &str, messages: u64, bytes: u64, is_system: bool, now: Millis) {
+        let key = format!("{topic}@{group}");
+        self.counter(Name::GroupGetNums, &key, now).add(messages);
+        self.counter(Name::GroupGetSize, &key, now).add(bytes);
+        self.of_broker(Name::BrokerGetNums, now).add(messages);
+        if !is_system {
+            self.of_broker(Name::BrokerGetNumsOfUsers, now).add(messages);
+        }
+    }
+
+    /// Takes over how far the queues have grown. `is_system` tells the topics that are not the users'.
+    pub fn refresh(&self, store: &Store, is_system: impl Fn(&str) -> bool, now: Millis) {
+        let mut begun = self.begun.lock();
+        let (mut all, mut of_users) = (0, 0);
+        for topic in store.topics() {
+            let (mut messages, mut bytes) = (0, 0);
+            for queue in store.queues_of(&topic) {
+                let at_start = *begun.entry((topic.to_string(), queue.id().0)).or_insert((0, 0));
+                let put = queue.max().0.saturating_sub(at_start.0);
+                let size = queue.bytes_put().saturating_sub(at_start.1);
+                if put > 0 {
+                    let key = format!("{topic}@{}", queue.id());
+                    self.counter(Name::QueuePutNums, &key, now).raise(put);
+                    self.counter(Name::QueuePutSize, &key, now).raise(size);
+                }
+                messages += put;
+                bytes += size;
+            }
+            if messages > 0 {
+                self.counter(Name::TopicPutNums, &topic, now).raise(messages);
+                self.counter(Name::TopicPutSize, &topic, now).raise(bytes);
+            }
+            all += messages;
+            of_users += if is_system(&topic) { 0 } else { messages };
+        }
+        // A deleted topic takes its share with it: the totals never go back.
+        self.of_broker(Name::BrokerPutNums, now).raise(all);
+        self.of_broker(Name::BrokerPutNumsOfUsers, now).raise(of_users);
+    }
+
+    /// Takes a sample of everything; called every ten seconds, behind `refresh`.
+    pub fn sample(&self, now: Millis) {
+        let long = self.samples.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLES_PER_LONG);
+        for counter in self.counters.read().values().flat_map(HashMap::values) {
+            counter.sample(now, long);
+        }
+        let mut days = self.days.lock();
+        let day = now / DAY_MS;
+        if day > days.day {
+            days.day = day;
+            let (put, get) = self.totals(now);
+            days.put = Mornings { yesterday: days.put.today, today: put };
+            days.get = Mornings { yesterday: days.get.today, today: get };
+        }
+    }
+
+    /// Messages of users put and got since the start.
+    pub fn totals(&self, now: Millis) -> (u64, u64) {
+        let total = |name| self.of_broker(name, now).total();
+        (total(Name::BrokerPutNumsOfUsers), total(Name::BrokerGetNumsOfUsers))
+    }
+
+    /// Totals of puts and gets at the last midnights.
+    pub fn mornings(&self) -> (Mornings, Mornings) {
+        let days = self.days.lock();
+        (days.put, days.get)
+    }
+
+    /// The answer of VIEW_BROKER_STATS_DATA; `None` when nothing of that name and key was counted.
+    pub fn data(&self, name: &str, key: &str, now: Millis) -> Option<BrokerStatsData> {
+        if ZERO_NAMES.contains(&name) {
+            return Some(BrokerStatsData::default());
+        }
+        let name = Name::parse(name)?;
+        let counter = self.counters.read().get(&name)?.get(key)?.clone();
+        Some(BrokerStatsData {
+            stats_minute: counter.over(now, 60_000),
+            stats_hour: counter.over(now, 3_600_000),
+            stats_day: counter.over(now, DAY_MS),
+        })
+    }
+
+    /// Messages per second of the last minute under a name and key.
+    pub fn tps(&self, name: Name, key: &str, now: Millis) -> f64 {
+        let counters = self.counters.read();
+        counters.get(&name).and_then(|keys| keys.get(key)).map_or(0.0, |counter| counter.over(now, 60_000).tps)
+    }
+
+    /// Forgets a topic's figures.
+    pub fn forget_topic(&self, topic: &str) {
+        self.begun.lock().retain(|(name, _), _| name != topic);
+        let of_topic = |key: &str| key == topic || key.strip_prefix(topic).is_some_and(|rest| rest.starts_with('@'));
+        for keys in self.counters.write().values_mut() {
+            keys.retain(|key, _| !of_topic(key));
+        }
+    }
+
+    /// Forgets a group's figures.
+    pub fn forget_group(&self, group: &str) {
+        for keys in self.counters.write().values_mut() {
+            keys.retain(|key, _| key.rsplit_once('@').is_none_or(|(_, owner)| owner != group));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::fixture::{Broker, START};
+
+    #[test]
+    fn what_was_put_and_read_is_found_under_javas_names() {
+        let broker = Broker::new("stats");
+        broker.put("OLD", 0, "before", &[]);
+        let store = &broker.handles.store;
+        let stats = Stats::new("C", store, START);
+        for _ in 0..30 {
+            broker.put("T", 1, "message", &[]);
+        }
+        stats.refresh(store, |_| false, START);
+        stats.read("T", "G", 20, 2000, false, START + 1);
+        let now = START + 10_000;
+        let minute = |name: &str, key: &str| stats.data(name, key, now).unwrap().stats_minute;
+        assert_eq!((minute("TOPIC_PUT_NUMS", "T").sum, minute("TOPIC_PUT_NUMS", "T").tps), (30, 1.5));
+        for _ in 0..30 {
+            broker.put("T", 1, "message", &[]);
+        }
+        stats.refresh(store, |_| false, now);
+        assert_eq!((minute("TOPIC_PUT_NUMS", "T").sum, minute("TOPIC_PUT_NUMS", "T").tps), (60, 3.0));
+        assert_eq!(minute("QUEUE_PUT_NUMS", "T@1").sum, 60);
+        assert!(minute("TOPIC_PUT_SIZE", "T").sum > 30 * 90);
+        assert_eq!(minute("BROKER_PUT_NUMS", "C").sum, 60);
+        assert_eq!((minute("GROUP_GET_NUMS", "T@G").sum, minute("GROUP_GET_SIZE", "T@G").avgpt), (20, 2000.0));
+        assert!(stats.data("TOPIC_PUT_NUMS", "OLD", now).is_none(), "what was there before is not counted");
+        assert!(stats.data("NONSENSE", "T", now).is_none());
+        assert_eq!(stats.data("GROUP_GET_LATENCY", "x", now), Some(BrokerStatsData::default()));
+        stats.forget_topic("T");
+        assert!(stats.data("TOPIC_PUT_NUMS", "T", now).is_none() && stats.data("GROUP_GET_NUMS", "T@G", now).is_none());
+    }
+
+    #[test]
+    fn windows_reach_as_far_back_as_their_span_and_no_further() {
+        let counter = Counter::new(0);
+        for second in 1..=1200_u64 {
+            counter.add(2);
+            if second.is_multiple_of(10) {
+                counter.sample(second * 1000, second.is_multiple_of(600));
+            }
+        }
+        let now = 1_200_000;
+        assert_eq!((counter.over(now, 60_000).sum, counter.over(now, 60_000).tps), (120, 2.0));
+        assert_eq!(counter.over(now, 3_600_000).sum, 2400);
+        assert_eq!(counter.rates(now), "2.0 2.0 2.0");
+        assert_eq!(counter.over(now, 60_000).avgpt, 2.0);
+    }
+
+    #[test]
+    fn midnight_moves_today_to_yesterday() {
+        let broker = Broker::new("stats-days");
+        let store = &broker.handles.store;
+        let stats = Stats::new("C", store, START);
+        broker.put("T", 0, "x", &[]);
+        stats.refresh(store, |_| false, START);
+        stats.sample(START + DAY_MS);
+        broker.put("T", 0, "y", &[]);
+        stats.refresh(store, |_| false, START + DAY_MS);
+        assert_eq!(stats.mornings().0, Mornings { yesterday: 0, today: 1 });
+        stats.sample(START + 2 * DAY_MS);
+        assert_eq!(stats.mornings().0, Mornings { yesterday: 1, today: 2 });
+        assert_eq!(stats.totals(START).0, 2);
+    }
+}
