@@ -90,7 +90,6 @@ impl Broker {
     }
 
     /// Frames that were posted, whole.
-    #[expect(dead_code, reason = "relays will read them")]
     pub fn posted_frames(&self) -> Vec<(u32, BytesMut)> {
         std::mem::take(&mut *self.posted.lock()).into_iter().map(|(conn, bytes)| (conn.slot, bytes)).collect()
     }

@@ -14,6 +14,8 @@ use super::groups::Groups;
 use super::locks::Locks;
 use super::offsets::Offsets;
 use super::registration::Registration;
+use super::relays::Relays;
+use super::stats::Stats;
 use super::topics::Topics;
 
 /// The handles of one broker.
@@ -38,6 +40,10 @@ pub struct Handles {
     pub delays: Arc<Delays>,
     /// Stores records from beside the loops.
     pub appender: Appender,
+    /// Requests of ours that clients have not answered yet.
+    pub relays: Arc<Relays>,
+    /// Figures for tools.
+    pub stats: Arc<Stats>,
     /// The name servers.
     pub registration: Arc<Registration>,
     /// Held pulls of each loop.

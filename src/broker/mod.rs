@@ -24,6 +24,7 @@ pub mod offsets;
 pub mod open;
 pub mod pull;
 pub mod registration;
+pub mod relays;
 pub mod request;
 pub mod saver;
 pub mod send;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Millis};
 use crate::base::disk::Disk;
 use crate::base::position::{QueueId, QueueOffset};
 use crate::store::{Event, ScanLimits, Store};
@@ -19,6 +19,7 @@ use super::handles::{Handles, HeldCounts};
 use super::offsets::Offsets;
 use super::registration::Registration;
 use super::state_file::{StateFile, StateFileError};
+use super::stats::Stats;
 use super::topics::Topics;
 
 /// A state file that keeps the broker from starting.
@@ -70,6 +71,8 @@ impl Handles {
             groups: Arc::new(groups),
             offsets: Arc::new(offsets),
             locks: Arc::default(),
+            relays: Arc::default(),
+            stats: Arc::new(Stats::new(&config.broker_cluster_name, &store, clock.now())),
             config,
             clock,
             store,
@@ -95,6 +98,13 @@ impl Handles {
         let scanned = self.store.scan(&queue, QueueOffset(0), &limits, &mut |_| true, &mut first);
         let behind = first.first().map(|entry| self.store.log_max().0.saturating_sub(entry.phy.0));
         scanned.is_ok() && behind.is_some_and(|behind| behind <= limits.near_bytes)
+    }
+
+    /// Takes over how far the queues have grown, if that was not done just now; returns the time.
+    pub fn refresh_stats(&self) -> Millis {
+        let now = self.clock.now();
+        self.stats.refresh(&self.store, |topic| self.topics.settings().is_system(topic), now);
+        now
     }
 
     /// Writes what the state files do not have yet.

@@ -179,7 +179,7 @@ impl Opened {
         let identity = identity(&config);
         let handle = control.handle().clone();
         let mut tasks = handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped);
-        tasks.push(handle.spawn(expire_clients(handles.clone(), mailboxes, stopped)));
+        tasks.push(handle.spawn(every_ten_seconds(handles.clone(), mailboxes, stopped)));
         Ok(Running { handles, control: handle, loops, readers, background, saver, deliverer, stop, tasks, identity })
     }
 }
@@ -249,10 +249,12 @@ fn identity(config: &Config) -> Identity {
     }
 }
 
-/// Ends the membership of clients that no longer send heartbeats.
-async fn expire_clients(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mut stopped: Shutdown) {
+/// Every ten seconds: a sample of the figures, and the end of memberships without heartbeats.
+async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mut stopped: Shutdown) {
     while !wait(Duration::from_millis(EXPIRY_SCAN_INTERVAL_MS), &mut stopped).await {
-        for conn in handles.clients.expire(handles.clock.now()) {
+        let now = handles.refresh_stats();
+        handles.stats.sample(now);
+        for conn in handles.clients.expire(now) {
             mailboxes.close(conn);
         }
     }

@@ -524,7 +524,12 @@ impl Service for BrokerService {
         }
     }
 
+    fn response(&mut self, conn: Conn, response: &Command<'_>) {
+        admin::response(&self.handles, &conn, response);
+    }
+
     fn closed(&mut self, conn: Conn) {
+        self.handles.relays.closed(conn.id);
         self.holds.closed(conn.id);
         self.publish_held();
         self.handles.clients.closed(conn.id);

@@ -16,6 +16,8 @@ use crate::wire::body::{BrokerStatsData, BrokerStatsItem};
 
 /// How often a sample is taken, milliseconds.
 pub const SAMPLE_INTERVAL_MS: u64 = 10_000;
+/// Least pause between two looks at all queues, milliseconds.
+const REFRESH_INTERVAL_MS: u64 = 1000;
 /// Samples of ten seconds that are kept: ten minutes.
 const SHORT_SAMPLES: usize = 61;
 /// Samples of ten minutes that are kept: a day.
@@ -214,6 +216,8 @@ pub struct Stats {
     pub started: Millis,
     counters: RwLock<BTreeMap<Name, HashMap<String, Arc<Counter>>>>,
     samples: AtomicU64,
+    /// When `refresh` last did something.
+    refreshed: AtomicU64,
     days: Mutex<Days>,
     /// What each queue held when counting began: messages, bytes.
     begun: Mutex<HashMap<(String, u32), (u64, u64)>>,
@@ -233,6 +237,7 @@ impl Stats {
             started: now,
             counters: RwLock::default(),
             samples: AtomicU64::new(0),
+            refreshed: AtomicU64::new(0),
             days: Mutex::new(Days { day: now / DAY_MS, ..Days::default() }),
             begun: Mutex::new(begun),
         };
@@ -273,7 +278,15 @@ impl Stats {
     }
 
     /// Takes over how far the queues have grown. `is_system` tells the topics that are not the users'.
+    ///
+    /// Asking again within a second changes nothing: a tool that asks for every topic must not make each answer as dear as
+    /// all.
     pub fn refresh(&self, store: &Store, is_system: impl Fn(&str) -> bool, now: Millis) {
+        let last = self.refreshed.swap(now, Ordering::Relaxed);
+        if last != 0 && (last..last + REFRESH_INTERVAL_MS).contains(&now) {
+            self.refreshed.store(last, Ordering::Relaxed);
+            return;
+        }
         let mut begun = self.begun.lock();
         let (mut all, mut of_users) = (0, 0);
         for topic in store.topics() {

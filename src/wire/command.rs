@@ -94,6 +94,11 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
+/// Java's name of a language byte, as `Connection.language` shows it.
+pub fn language_name(language: u8) -> &'static str {
+    super::header::json::language_name(language)
+}
+
 impl<'a> Ext<'a> {
     /// The value of `name`, `None` when absent or null.
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -17,13 +17,30 @@ pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answere
     Ok(Answer::empty())
 }
 
+/// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: all or, at the first that is refused, those before it.
+pub(super) async fn update_list(handles: &Handles, request: &OwnedRequest) -> Answered {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct List {
+        group_config_list: Vec<GroupConfig>,
+    }
+    let list: List = fastjson::from_slice(&request.body)
+        .map_err(|error| Refusal::system(format!("the body is no SubscriptionGroupList: {error}")))?;
+    let groups = handles.groups.clone();
+    super::blocking(move || list.group_config_list.into_iter().try_for_each(|group| groups.update(group)))
+        .await?
+        .map_err(refuse)?;
+    Ok(Answer::empty())
+}
+
 /// DELETE_SUBSCRIPTIONGROUP: the settings, and with `cleanOffset` (4.x: `removeOffset`) the offsets.
 pub(super) async fn delete(handles: &Handles, request: &OwnedRequest) -> Answered {
     let name = super::text(&request.ext, "groupName")?.to_owned();
     let clean = ["cleanOffset", "removeOffset"].into_iter().any(|flag| request.ext.bool(flag).unwrap_or(false));
-    let (groups, offsets) = (handles.groups.clone(), handles.offsets.clone());
+    let (groups, offsets, stats) = (handles.groups.clone(), handles.offsets.clone(), handles.stats.clone());
     super::blocking(move || {
         groups.delete(&name).map_err(refuse)?;
+        stats.forget_group(&name);
         if clean {
             offsets.delete_group(&name);
         }

@@ -3,10 +3,13 @@
 //! code. What runs on an event loop and what beside it is said by the table of codes (`wire::codes`).
 
 mod clients;
+mod config;
+mod diagnostics;
 mod groups;
 mod heartbeat;
 mod messages;
 mod offsets;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -15,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::net::service::{Outcome, RequestCx};
+use crate::net::service::{Conn, Outcome, RequestCx};
 use crate::wire::codes::{RequestName, request, response};
 use crate::wire::command::{Command, Ext};
 
@@ -56,10 +59,56 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::VIEW_MESSAGE_BY_ID => messages::view(&handles, &request).await,
         request::CONSUMER_SEND_MSG_BACK => messages::send_back(&handles, &request).await,
         request::CHECK_CLIENT_CONFIG => clients::check_config(&request),
-        code => not_supported(code),
+        request::UPDATE_AND_CREATE_TOPIC_LIST => topics::update_list(&handles, &request).await,
+        request::GET_TOPIC_CONFIG => diagnostics::topic(&handles, &request),
+        request::CLEAN_UNUSED_TOPIC => topics::clean_unused(&handles).await,
+        request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => groups::update_list(&handles, &request).await,
+        request::GET_SUBSCRIPTIONGROUP_CONFIG => diagnostics::group(&handles, &request),
+        request::INVOKE_BROKER_TO_RESET_OFFSET => offsets::reset(&handles, &request).await,
+        request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relay::consumer_status(&handles, &request).await,
+        request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(&handles, &request).await,
+        request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(&handles, &request).await,
+        code => look(&handles, request.clone(), code).await,
     };
     let mut out = BytesMut::new();
     answer::write(&mut out, request.reply, &answered);
+    out
+}
+
+/// Requests that look at what may be on the disk, and change nothing in memory: beside the control runtime's threads.
+async fn look(handles: &Arc<Handles>, request: OwnedRequest, code: i32) -> Answered {
+    let handles = handles.clone();
+    let work = move || match code {
+        request::GET_TOPIC_STATS_INFO => diagnostics::topic_stats(&handles, &request),
+        request::GET_CONSUMER_CONNECTION_LIST => diagnostics::consumer_connections(&handles, &request),
+        request::GET_PRODUCER_CONNECTION_LIST => diagnostics::producer_connections(&handles, &request),
+        request::GET_ALL_PRODUCER_INFO => diagnostics::all_producers(&handles),
+        request::GET_CONSUME_STATS => diagnostics::consume_stats(&handles, &request),
+        request::GET_BROKER_CONSUME_STATS => diagnostics::broker_consume_stats(&handles, &request),
+        request::QUERY_TOPIC_CONSUME_BY_WHO => diagnostics::groups_of_topic(&handles, &request),
+        request::QUERY_TOPICS_BY_CONSUMER => diagnostics::topics_of_group(&handles, &request),
+        request::QUERY_SUBSCRIPTION_BY_CONSUMER => diagnostics::subscription_of_group(&handles, &request),
+        request::QUERY_CONSUME_TIME_SPAN => diagnostics::consume_time_span(&handles, &request),
+        request::QUERY_CONSUME_QUEUE => diagnostics::consume_queue(&handles, &request),
+        request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => diagnostics::system_topics(&handles),
+        request::VIEW_BROKER_STATS_DATA => diagnostics::stats(&handles, &request),
+        request::CLONE_GROUP_OFFSET => offsets::clone(&handles, &request),
+        request::QUERY_CORRECTION_OFFSET => offsets::correction(&handles, &request),
+        request::GET_BROKER_CONFIG => config::get(&handles),
+        request::GET_BROKER_RUNTIME_INFO => config::runtime_info(&handles),
+        code => not_supported(code),
+    };
+    blocking(work).await?
+}
+
+/// An answer of a client to a request of ours.
+pub fn response(handles: &Handles, conn: &Conn, response: &Command<'_>) {
+    handles.relays.answered(conn.id, response);
+}
+
+fn refused(request: &OwnedRequest, refusal: &Refusal) -> BytesMut {
+    let mut out = BytesMut::new();
+    answer::write(&mut out, request.reply, &Err(refusal.clone()));
     out
 }
 

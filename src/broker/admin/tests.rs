@@ -192,3 +192,177 @@ fn what_is_not_served_is_refused_by_name() {
     assert_eq!(answer.code, response::REQUEST_CODE_NOT_SUPPORTED);
     assert!(answer.remark.contains("END_TRANSACTION (37)"), "{}", answer.remark);
 }
+
+fn consumers(broker: &Broker) {
+    assert_eq!(broker.call(1, UPDATE_AND_CREATE_TOPIC, CREATE, &[]).code, 0);
+    assert_eq!(broker.call(1, HEART_BEAT, &[], &heartbeat("a", "G", "T")).code, 0);
+    broker.posted();
+}
+
+#[test]
+fn who_is_connected_is_told_with_addresses_and_subscriptions() {
+    let broker = Broker::new("admin-connections");
+    let nobody = broker.call(1, GET_CONSUMER_CONNECTION_LIST, &[("consumerGroup", "G")], &[]);
+    assert_eq!((nobody.code, nobody.remark.as_str()), (206, "the consumer group[G] not online"));
+    consumers(&broker);
+    let online = broker.call(1, GET_CONSUMER_CONNECTION_LIST, &[("consumerGroup", "G")], &[]).json();
+    assert_eq!(online["connectionSet"][0]["clientId"], "a");
+    assert_eq!(online["connectionSet"][0]["clientAddr"], "127.0.0.1:40001");
+    assert_eq!(online["connectionSet"][0]["language"], "JAVA");
+    assert_eq!(online["subscriptionTable"]["T"]["subString"], "*");
+    assert_eq!((&online["messageModel"], &online["consumeType"]), (&"CLUSTERING".into(), &"CONSUME_PASSIVELY".into()));
+    let producers = broker.call(1, GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "CLIENT_INNER_PRODUCER")], &[]);
+    assert_eq!(producers.json()["connectionSet"][0]["clientId"], "a");
+    assert_eq!(broker.call(1, GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "X")], &[]).code, 1);
+    let all = broker.call(1, GET_ALL_PRODUCER_INFO, &[], &[]).json();
+    assert_eq!(all["data"]["CLIENT_INNER_PRODUCER"][0]["remoteIP"], "127.0.0.1:40001");
+    let who = broker.call(1, QUERY_TOPIC_CONSUME_BY_WHO, &[("topic", "T")], &[]).json();
+    assert_eq!(who["groupList"], serde_json::json!(["G"]));
+    let subscription = broker.call(1, QUERY_SUBSCRIPTION_BY_CONSUMER, &[("group", "G"), ("topic", "T")], &[]).json();
+    assert_eq!(subscription["subscriptionData"]["expressionType"], "TAG");
+}
+
+#[test]
+fn how_far_a_group_is_is_told_per_queue() {
+    let broker = Broker::new("admin-progress");
+    consumers(&broker);
+    for _ in 0..5 {
+        broker.put("T", 2, "m", &[]);
+        broker.handles.clock.advance(1000);
+    }
+    broker.handles.offsets.commit("G", "T", crate::base::position::QueueId(2), 3);
+    broker.handles.offsets.commit("G", "OTHER", crate::base::position::QueueId(0), 3);
+    let at = r#"{"brokerName":"broker-a","queueId":2,"topic":"T"}"#;
+    let text = |got: crate::broker::fixture::Got| String::from_utf8(got.body).unwrap();
+    let stats = text(broker.call(1, GET_CONSUME_STATS, &[("consumerGroup", "G"), ("topic", "")], &[]));
+    let place =
+        format!(r#"{{{at}:{{"brokerOffset":5,"consumerOffset":3,"lastTimestamp":{},"pullOffset":3}}"#, START + 2000)
+            .replacen("{{", "{", 1);
+    assert!(stats.contains(&place[1..]), "{stats} has no {place}");
+    let ends = text(broker.call(1, GET_TOPIC_STATS_INFO, &[("topic", "T")], &[]));
+    let end = format!(r#"{at}:{{"lastUpdateTimestamp":{},"maxOffset":5,"minOffset":0}}"#, START + 4000);
+    assert!(ends.contains(&end), "{ends} has no {end}");
+    assert_eq!(broker.call(1, GET_TOPIC_STATS_INFO, &[("topic", "X")], &[]).code, 17);
+    let all = text(broker.call(1, GET_BROKER_CONSUME_STATS, &[("isOrder", "false")], &[]));
+    assert!(all.contains(r#""totalDiff":2"#), "{all}");
+    let span = text(broker.call(1, QUERY_CONSUME_TIME_SPAN, &[("topic", "T"), ("group", "G")], &[]));
+    assert!(span.contains(&format!(r#""consumeTimeStamp":{}"#, START + 2000)), "{span}");
+    assert!(span.contains(r#""delayTime":2000"#), "{span}");
+    let topics = broker.call(1, QUERY_TOPICS_BY_CONSUMER, &[("group", "G")], &[]).json();
+    assert_eq!(topics["topicList"], serde_json::json!(["OTHER", "T"]));
+    let fields = [("topic", "T"), ("queueId", "2"), ("index", "1"), ("count", "2"), ("consumerGroup", "G")];
+    let entries = broker.call(1, QUERY_CONSUME_QUEUE, &fields, &[]).json();
+    assert_eq!((entries["queueData"].as_array().unwrap().len(), &entries["maxQueueIndex"]), (2, &5.into()));
+    assert_eq!(broker.call(1, QUERY_CONSUME_QUEUE, &with(&fields, "queueId", "9"), &[]).code, 1);
+    assert_eq!(
+        broker.call(1, VIEW_BROKER_STATS_DATA, &[("statsName", "TOPIC_PUT_NUMS"), ("statsKey", "T")], &[]).json()["statsDay"]
+            ["sum"],
+        5
+    );
+    assert_eq!(broker.call(1, VIEW_BROKER_STATS_DATA, &[("statsName", "X"), ("statsKey", "T")], &[]).code, 1);
+}
+
+#[test]
+fn offsets_are_reset_on_the_server_and_the_members_are_told() {
+    let broker = Broker::new("admin-reset");
+    consumers(&broker);
+    for _ in 0..5 {
+        broker.put("T", 0, "m", &[]);
+        broker.handles.clock.advance(1000);
+    }
+    let q0 = crate::base::position::QueueId(0);
+    broker.handles.offsets.commit("G", "T", q0, 5);
+    let time = (START + 1500).to_string();
+    let fields = [("topic", "T"), ("group", "G"), ("timestamp", time.as_str()), ("isForce", "true")];
+    let reset = broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]);
+    assert_eq!(reset.code, 0, "{reset:?}");
+    let text = String::from_utf8(reset.body).unwrap();
+    assert!(text.contains(r#"{"brokerName":"broker-a","queueId":0,"topic":"T"}:2"#), "{text}");
+    let told = broker.posted_frames();
+    assert_eq!(told.len(), 1);
+    crate::broker::fixture::parse(&told[0].1, |command| {
+        assert_eq!((command.code, command.flag, command.body), (RESET_CONSUMER_CLIENT_OFFSET, 2, text.as_bytes()));
+    });
+    let at = [("consumerGroup", "G"), ("topic", "T"), ("queueId", "0")];
+    let blocked = broker.call(1, UPDATE_CONSUMER_OFFSET, &with(&at, "commitOffset", "5"), &[]);
+    assert_eq!((blocked.code, blocked.remark.as_str()), (0, "Offset has been previously reset"));
+    assert_eq!(broker.call(1, QUERY_CONSUMER_OFFSET, &at, &[]).get("offset"), "2");
+    let all = [("queueId", "0"), ("offset", "4")];
+    let one = with(&with(&fields, all[0].0, all[0].1), all[1].0, all[1].1);
+    assert_eq!(broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &one, &[]).code, 0);
+    assert_eq!(broker.handles.offsets.take_reset("G", "T", q0), Some(4));
+    assert_eq!(broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &with(&one, "offset", "7"), &[]).code, 1);
+    assert_eq!(broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &with(&fields, "topic", "X"), &[]).code, 17);
+    assert_eq!(broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &with(&fields, "group", "X"), &[]).code, 26);
+    assert_eq!(broker.call(1, INVOKE_BROKER_TO_RESET_OFFSET, &with(&fields, "timestamp", "-1"), &[]).code, 0);
+    assert_eq!(broker.handles.offsets.pending_reset("G", "T", q0), Some(5));
+}
+
+#[test]
+fn offsets_are_cloned_and_compared() {
+    let broker = Broker::new("admin-clone");
+    assert_eq!(broker.call(1, UPDATE_AND_CREATE_TOPIC, CREATE, &[]).code, 0);
+    let q0 = crate::base::position::QueueId(0);
+    broker.handles.offsets.commit("G", "T", q0, 7);
+    let fields = [("srcGroup", "G"), ("destGroup", "H"), ("topic", ""), ("offline", "true")];
+    assert_eq!(broker.call(1, CLONE_GROUP_OFFSET, &fields, &[]).code, 0);
+    assert_eq!(broker.handles.offsets.query("H", "T", q0), Some(7));
+    broker.handles.offsets.commit("I", "T", q0, 3);
+    let correct = |filter: &str, compare: &str| {
+        let fields = [("topic", "T"), ("filterGroups", filter), ("compareGroup", compare)];
+        String::from_utf8(broker.call(1, QUERY_CORRECTION_OFFSET, &fields, &[]).body).unwrap()
+    };
+    assert_eq!(correct("", "G"), r#"{"correctionOffsets":{0:3}}"#);
+    assert_eq!(correct("I", "I"), format!(r#"{{"correctionOffsets":{{0:{}}}}}"#, i64::MAX));
+    assert_eq!(broker.handles.offsets.query("I", "T", q0), Some(3), "filtered groups keep their offsets");
+}
+
+#[test]
+fn lists_of_topics_and_groups_are_taken_at_once_and_single_ones_are_told() {
+    let broker = Broker::new("admin-lists");
+    let body = br#"{"topicConfigList":[{"topicName":"A","readQueueNums":2,"writeQueueNums":2,"perm":6,"attributes":{"+message.type":"FIFO"}},{"topicName":"B"}]}"#;
+    assert_eq!(broker.call(1, UPDATE_AND_CREATE_TOPIC_LIST, &[], body).code, 0);
+    let topic = broker.call(1, GET_TOPIC_CONFIG, &[("topic", "A")], &[]).json();
+    assert_eq!((&topic["readQueueNums"], &topic["attributes"]["message.type"]), (&2.into(), &"FIFO".into()));
+    assert_eq!(broker.call(1, GET_TOPIC_CONFIG, &[("topic", "X")], &[]).code, 17);
+    let body = br#"{"groupConfigList":[{"groupName":"G","retryMaxTimes":2},{"groupName":"H"}]}"#;
+    assert_eq!(broker.call(1, UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, &[], body).code, 0);
+    assert_eq!(broker.call(1, GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "G")], &[]).json()["retryMaxTimes"], 2);
+    assert_eq!(broker.call(1, GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", "X")], &[]).code, 26);
+    let system = broker.call(1, GET_SYSTEM_TOPIC_LIST_FROM_BROKER, &[], &[]).json();
+    let system = system["topicList"].as_array().unwrap();
+    assert!(system.contains(&"TBW102".into()) && !system.contains(&"A".into()));
+    broker.put("UNUSED", 0, "x", &[]);
+    broker.put("A", 0, "x", &[]);
+    assert_eq!(broker.call(1, CLEAN_UNUSED_TOPIC, &[], &[]).code, 0);
+    assert!(broker.handles.store.queues_of("UNUSED").is_empty() && !broker.handles.store.queues_of("A").is_empty());
+}
+
+#[test]
+fn the_runtime_info_has_every_key_that_the_exporter_cannot_do_without() {
+    let broker = Broker::new("admin-runtime");
+    broker.put("T", 0, "x", &[]);
+    let info = broker.call(1, GET_BROKER_RUNTIME_INFO, &[], &[]).json();
+    let table = info["table"].as_object().unwrap();
+    let required = "msgPutTotalYesterdayMorning msgPutTotalTodayMorning msgPutTotalTodayNow msgGetTotalYesterdayMorning \
+        msgGetTotalTodayMorning msgGetTotalTodayNow bootTimestamp brokerVersion brokerVersionDesc commitLogMaxOffset \
+        commitLogMinOffset commitLogDiskRatio consumeQueueDiskRatio dispatchBehindBytes dispatchMaxBuffer \
+        earliestMessageTimeStamp getFoundTps getMissTps getTotalTps putTps getTransferredTps getTransferedTps \
+        getMessageEntireTimeMax pageCacheLockTimeMills putMessageAverageSize putMessageEntireTimeMax putMessageSizeTotal \
+        putMessageTimesTotal putMessageDistributeTime sendThreadPoolQueueSize sendThreadPoolQueueCapacity \
+        sendThreadPoolQueueHeadWaitTimeMills pullThreadPoolQueueSize pullThreadPoolQueueCapacity \
+        pullThreadPoolQueueHeadWaitTimeMills queryThreadPoolQueueSize queryThreadPoolQueueCapacity \
+        queryThreadPoolQueueHeadWaitTimeMills remainTransientStoreBufferNumbs remainHowManyDataToFlush \
+        startAcceptSendRequestTimeStamp commitLogDirCapacity runtime";
+    for key in required.split_whitespace() {
+        assert!(table.contains_key(key), "{key}");
+    }
+    for rates in ["putTps", "getFoundTps", "getTotalTps"] {
+        let numbers: Vec<f64> = table[rates].as_str().unwrap().split(' ').map(|text| text.parse().unwrap()).collect();
+        assert_eq!(numbers.len(), 3);
+    }
+    assert_eq!(table["msgPutTotalTodayNow"], "1");
+    let config = broker.call(1, GET_BROKER_CONFIG, &[], &[]);
+    assert!(String::from_utf8(config.body.clone()).unwrap().contains("brokerName=broker-a\n"));
+    assert!(config.get("version").starts_with('{'));
+}

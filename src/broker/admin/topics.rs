@@ -6,6 +6,7 @@ use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{TopicConfig, TopicError, TopicFilterType};
 use crate::wire::body::DataVersion;
 use crate::wire::codes::response;
+use crate::wire::fastjson;
 
 /// UPDATE_AND_CREATE_TOPIC: on disk and known to the reachable name servers when it is answered.
 pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answered {
@@ -28,14 +29,56 @@ pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answere
     Ok(Answer::empty())
 }
 
+/// UPDATE_AND_CREATE_TOPIC_LIST: all or, at the first that is refused, those before it.
+pub(super) async fn update_list(handles: &Handles, request: &OwnedRequest) -> Answered {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct List {
+        topic_config_list: Vec<TopicConfig>,
+    }
+    let list: List = fastjson::from_slice(&request.body)
+        .map_err(|error| Refusal::system(format!("the body is no CreateTopicListRequestBody: {error}")))?;
+    let mut last = None;
+    for mut topic in list.topic_config_list {
+        let attributes: Vec<String> = std::mem::take(&mut topic.attributes)
+            .into_iter()
+            .map(|(key, value)| if key.starts_with('-') { key } else { format!("{key}={value}") })
+            .collect();
+        last = Some(topic.topic_name.clone());
+        let topics = handles.topics.clone();
+        super::blocking(move || topics.update(topic, &attributes.join(","))).await?.map_err(refuse)?;
+    }
+    if let Some(name) = last {
+        handles.registration.topic_changed(&name).await;
+    }
+    Ok(Answer::empty())
+}
+
+/// CLEAN_UNUSED_TOPIC: removes queues that no topic owns. Topics of the system keep theirs.
+pub(super) async fn clean_unused(handles: &Handles) -> Answered {
+    let (topics, store) = (handles.topics.clone(), handles.store.clone());
+    super::blocking(move || {
+        let table = topics.table();
+        let unused = |topic: &&std::sync::Arc<str>| table.get(topic).is_none() && !topics.settings().is_system(topic);
+        for topic in store.topics().iter().filter(unused) {
+            store.delete_topic(topic).map_err(Refusal::system)?;
+            tracing::info!("removed the queues of topic {topic}, which is not configured");
+        }
+        Ok(Answer::empty())
+    })
+    .await?
+}
+
 /// DELETE_TOPIC_IN_BROKER: the entry, the queues and the groups' offsets; unknown topics are as well as gone.
 pub(super) async fn delete(handles: &Handles, request: &OwnedRequest) -> Answered {
     let name = super::text(&request.ext, "topic")?.to_owned();
     let (topics, offsets, store) = (handles.topics.clone(), handles.offsets.clone(), handles.store.clone());
+    let stats = handles.stats.clone();
     super::blocking(move || {
         topics.delete(&name).map_err(refuse)?;
         store.delete_topic(&name).map_err(Refusal::system)?;
         offsets.delete_topic(&name);
+        stats.forget_topic(&name);
         offsets.save_if_dirty().map_err(Refusal::system)
     })
     .await??;
