@@ -87,6 +87,14 @@ const BROKER: &[Key<Settings>] = &[
         "regionId",
         Text { accepts: "a name without blanks", set: |s, text| name(text).map(|name| s.broker.region_id = name) },
     ),
+    key("traceTopicEnable", Flag(|s| &mut s.broker.trace_topic_enable)),
+    key(
+        "msgTraceTopicName",
+        Text {
+            accepts: "a name without blanks",
+            set: |s, text| name(text).map(|name| s.broker.msg_trace_topic_name = name),
+        },
+    ),
     key("traceOn", Flag(|s| &mut s.broker.trace_on)),
     key(
         "startAcceptSendRequestTimeStamp",

@@ -153,7 +153,6 @@ pub const BROKER: &[(&str, &str)] = &[
          metricsGrpcExporterHeader metricsGrpcExporterTarget metricsInDelta metricsLabel \
          metricsOtelCardinalityLimit metricsPromExporterHost metricsPromExporterPort",
     ),
-    ("message traces have no topic of their own yet", "msgTraceTopicName traceTopicEnable"),
     (
         "transactions are not built yet: such sends are refused",
         "rejectTransactionMessage transactionCheckInterval transactionCheckMax transactionMetricFlushInterval \

@@ -35,8 +35,10 @@ fn i64_of(name: &'static str, value: &str) -> Result<i64, FieldError> {
     value.parse().map_err(|_| FieldError::Number { name, value: value.to_owned(), bits: 64 })
 }
 
+/// The C++ client writes 1 for true, which Java's brokers read as false: they store its batches as single messages that
+/// nobody can read.
 fn flag_of(value: &str) -> bool {
-    value.eq_ignore_ascii_case("true")
+    value.eq_ignore_ascii_case("true") || value == "1"
 }
 
 /// A send: codes 10 and 324 with long names, 310, 320 and 325 with letters (INTEROP 01 §10).
