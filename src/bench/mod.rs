@@ -71,7 +71,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ADDR")]
     pub broker: Option<String>,
     /// Topic; made if it is missing
-    #[arg(short = 't', long, default_value = "BenchmarkTest")]
+    #[arg(short = 't', long, default_value = "RocketmqBench")]
     pub topic: String,
     /// Queues of a topic that is made
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]

@@ -43,6 +43,8 @@ pub struct Config {
     /// Delays of the levels of `messageDelayLevel`, milliseconds; level 1 is the first. Needed to rebuild the queues of
     /// `SCHEDULE_TOPIC_XXXX`, whose units hold the time of delivery.
     pub delay_levels_ms: Vec<u64>,
+    /// Bytes of the log's end that are kept in memory for consumers that follow it; 0 keeps none.
+    pub tail_cache_len: u64,
     /// How many descriptors of queue, index and old log files are kept open.
     pub open_files_max: usize,
 }
@@ -69,6 +71,8 @@ impl Config {
                 .map(|seconds| seconds * SECOND)
                 .chain([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30, 60, 120].iter().map(|minutes| minutes * MINUTE))
                 .collect(),
+            // Half a second of the fastest senders, a minute of most; a third of what a loaded broker may take.
+            tail_cache_len: 64 << 20,
             open_files_max: 1024,
         }
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::BytesMut;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use smallvec::SmallVec;
 
@@ -19,6 +20,7 @@ use super::batch::Batch;
 use super::descriptors::{Descriptors, LOG};
 use super::error::{AppendError, ReadError, StepError, is_no_space};
 use super::layout::{BLANK_LEN, file_name};
+use super::log_tail::LogTail;
 use super::queue::Queue;
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, Open};
@@ -107,6 +109,7 @@ pub(super) struct CommitLog {
     first: AtomicU64,
     head: Mutex<Head>,
     turn: Condvar,
+    tail: LogTail,
     pub appended: Watermark,
     pub flushed: Watermark,
     /// One flush at a time.
@@ -147,6 +150,7 @@ impl CommitLog {
         sync_visible: bool,
         tail_bytes_max: u64,
         tail_bytes_wanted: u64,
+        tail_cache_len: u64,
         start: LogStart,
     ) -> Result<Self, StepError> {
         let head = Head {
@@ -164,6 +168,7 @@ impl CommitLog {
             first: AtomicU64::new(start.first),
             head: Mutex::new(head),
             turn: Condvar::new(),
+            tail: LogTail::new(tail_cache_len),
             appended: Watermark::new(start.end),
             flushed: Watermark::new(start.flushed),
             flush_lock: Mutex::new(()),
@@ -215,6 +220,11 @@ impl CommitLog {
         }
         let (start, end, segments) = self.reserve(batch)?;
         let written = write_segments(batch.bytes(), &segments);
+        if written.is_ok() {
+            for segment in &segments {
+                self.tail.put(segment.file.start + segment.at, &batch.bytes()[segment.bytes.clone()]);
+            }
+        }
         self.publish(batch, start, end, written)
     }
 
@@ -668,6 +678,21 @@ impl CommitLog {
             self.disk.sync_dir(&self.dir).map_err(|error| StepError::new("make durable", &self.dir, error))?;
         }
         Ok(())
+    }
+
+    /// Appends `len` bytes from `position` on to `out`, or nothing when it fails; otherwise as `read`.
+    pub fn read_to(&self, position: u64, len: usize, out: &mut BytesMut, wait: bool) -> Result<(), ReadError> {
+        let end = position.checked_add(len as u64).ok_or(ReadError::Gone)?;
+        if position >= self.min() && end <= self.appended.get() && self.tail.read(position, len, out) {
+            return Ok(());
+        }
+        let at = out.len();
+        out.resize(at + len, 0);
+        let read = self.read(position, &mut out[at..], wait);
+        if read.is_err() {
+            out.truncate(at);
+        }
+        read
     }
 
     /// Fills `buf` from `position`; the bytes have to lie in one file and below `appended`.

@@ -27,6 +27,7 @@ mod error;
 mod index;
 mod layout;
 mod log;
+mod log_tail;
 mod queue;
 mod read;
 pub mod recover;

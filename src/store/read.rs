@@ -222,10 +222,9 @@ impl Store {
                 count += 1;
             }
             let at = out.len();
-            out.resize(at + len, 0);
-            match self.log().read(first.phy.0, &mut out[at..], wait) {
+            match self.log().read_to(first.phy.0, len, out, wait) {
                 Ok(()) => taken += self.keep_real(&rest[..count], out, at),
-                Err(ReadError::Gone) => out.truncate(at),
+                Err(ReadError::Gone) => {}
                 Err(error) => {
                     out.truncate(before);
                     return Err(error);

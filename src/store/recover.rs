@@ -929,6 +929,7 @@ impl Opening {
             self.config.flush_mode == FlushMode::Sync,
             TAIL_BYTES_MAX,
             TAIL_BYTES_WANTED,
+            self.config.tail_cache_len,
             LogStart { first, end, flushed, last },
         )?;
         {
