@@ -7,6 +7,7 @@
 mod clients;
 mod cluster;
 mod everyday;
+mod killed;
 mod peers;
 mod quickstart;
 mod servers;
