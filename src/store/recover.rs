@@ -493,6 +493,7 @@ impl Opening {
         let open = |start| self.open_log_file(start);
         let file_size = self.log.file_size;
         let mut walker = Walker::new(&open, file_size, from, self.log.files_end(), self.config.check_crc_on_recover);
+        walker.check_torn = self.unclean;
         let mut second_version = false;
         let (at, why, nothing) = loop {
             match walker.step()? {
@@ -619,8 +620,9 @@ impl Opening {
                 }
                 Found::Blank | Found::End => break false,
                 Found::Bad { at, why, .. } => {
+                    // Such a file proves nothing: go on with the one before.
                     bad = Some(format!("{why} at {at}"));
-                    break false;
+                    break true;
                 }
             }
         };

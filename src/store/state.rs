@@ -218,15 +218,18 @@ impl HintFile {
     }
 }
 
-/// Makes `abort`, durably: its presence tells Java and us that the store is in use; its content only us by whom.
+/// Makes `abort`, durably: its presence tells Java and us that the store is in use; its content only us by whom. It is
+/// there with its whole content or not at all: without it our own hint would not be believed.
 pub(super) fn write_abort(disk: &dyn Disk, root: &Path, token: u64) -> Result<(), StepError> {
     let path = root.join("abort");
+    let prepared = root.join("abort.tmp");
     let text = format!("{} {token:016x}\n", std::process::id());
     let write = || {
-        let file = disk.open(&path, Open::Create)?;
+        let file = disk.open(&prepared, Open::Create)?;
         file.set_len(0)?;
         file.write_all_at(text.as_bytes(), 0)?;
         file.sync_all()?;
+        disk.rename(&prepared, &path)?;
         disk.sync_dir(root)
     };
     write().map_err(|error| StepError::new("make", &path, error))

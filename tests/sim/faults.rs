@@ -1,0 +1,140 @@
+//! Failing disks by name: no room refuses and resumes, a failed write or sync ends writing until a restart.
+
+use std::io::ErrorKind;
+
+use rocketmq::base::clock::Clock;
+use rocketmq::base::position::QueueId;
+
+use rocketmq::store::{AppendError, Batch, CloseError, FlushMode};
+
+use super::disk::{Fault, Loss, SimDisk};
+use super::{BEGIN, open, put, read_all, record, small};
+
+fn numbered(from: usize, count: usize) -> Vec<String> {
+    (from..from + count).map(|number| format!("m{number} body")).collect()
+}
+
+fn expect(store: &rocketmq::store::Store, count: usize) {
+    let found: Vec<String> = read_all(store, "T", 0).into_iter().map(|(_, body)| body).collect();
+    assert_eq!(found, numbered(0, count));
+}
+
+#[test]
+fn a_full_disk_refuses_the_batch_and_takes_the_next_one_when_there_is_room() {
+    for operation in ["allocate", "write", "create", "set_len"] {
+        let disk = SimDisk::default();
+        let clock = Clock::manual(BEGIN);
+        let (store, _) = open(&disk, &small(4096), &clock).unwrap();
+        let mut stored = 0;
+        for round in 0..60 {
+            if round % 3 == 1 {
+                disk.fail(Fault { operation, path: "commitlog", kind: ErrorKind::StorageFull, times: u32::MAX });
+            }
+            match put(&store, "T", 0, &numbered(stored, 5)) {
+                Ok(()) => stored += 5,
+                Err(AppendError::NoSpace(reason)) => assert!(reason.contains("commitlog"), "{reason}"),
+                Err(other) => panic!("{operation}: {other}"),
+            }
+            disk.heal();
+            expect(&store, stored);
+        }
+        assert!(stored >= 200);
+        store.flush_step().unwrap();
+        let disk = disk.after(Loss::Everything, &mut fastrand::Rng::with_seed(1));
+        let (store, _) = open(&disk, &small(4096), &clock).unwrap();
+        expect(&store, stored);
+    }
+}
+
+#[test]
+fn a_refused_batch_never_comes_back() {
+    // The torn write left whole records behind the end; a shorter one is written over them, and the power goes.
+    for seed in 0..50 {
+        let disk = SimDisk::default();
+        let clock = Clock::manual(BEGIN);
+        disk.crash_after(u64::MAX / 2, seed);
+        let (store, _) = open(&disk, &small(16384), &clock).unwrap();
+        put(&store, "T", 0, &numbered(0, 3)).unwrap();
+        disk.fail(Fault { operation: "write", path: "commitlog", kind: ErrorKind::StorageFull, times: 1 });
+        put(&store, "T", 0, &numbered(100, 8)).unwrap_err();
+        put(&store, "T", 0, &numbered(3, 1)).unwrap();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = disk.after(if seed % 2 == 0 { Loss::Nothing } else { Loss::Sectors }, &mut rng);
+        let (store, _) = open(&disk, &small(16384), &clock).unwrap();
+        let found: Vec<String> = read_all(&store, "T", 0).into_iter().map(|(_, body)| body).collect();
+        assert!(numbered(0, 4).starts_with(&found), "{found:?}");
+    }
+}
+
+#[test]
+fn a_failed_write_ends_writing_until_a_restart_and_nothing_acknowledged_is_lost() {
+    let faults = [("write", "commitlog"), ("sync", "commitlog"), ("sync", "consumequeue"), ("sync", "recovery.hint")];
+    for (operation, path) in faults {
+        let disk = SimDisk::default();
+        let clock = Clock::manual(BEGIN);
+        let config = rocketmq::store::Config { flush_mode: FlushMode::Sync, ..small(16384) };
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        put(&store, "T", 0, &numbered(0, 5)).unwrap();
+        store.derive_step().unwrap();
+        disk.fail(Fault { operation, path, kind: ErrorKind::Other, times: 1 });
+        let told = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = told.clone();
+        store.listen(std::sync::Arc::new(move |event| {
+            if let rocketmq::store::Event::Poisoned(_) = event {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }));
+        let failed = put(&store, "T", 0, &numbered(5, 5)).is_err() | store.derive_step().is_err();
+        assert!(failed, "{operation} {path}");
+        for _ in 0..3 {
+            assert!(
+                matches!(put(&store, "T", 0, &numbered(5, 1)), Err(AppendError::Poisoned(_))),
+                "{operation} {path}"
+            );
+        }
+        assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 1, "{operation} {path}");
+        assert!(store.write_state().is_err());
+        assert!(matches!(store.close(), Err(CloseError::Poisoned(_))));
+        // Reading goes on.
+        assert!(read_all(&store, "T", 0).len() >= 5);
+        drop(store);
+        let disk = disk.after(Loss::Everything, &mut fastrand::Rng::with_seed(1));
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        assert!(read_all(&store, "T", 0).len() >= 5);
+        let next = read_all(&store, "T", 0).len();
+        put(&store, "T", 0, &numbered(next, 3)).unwrap();
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn full_queue_files_hold_the_units_in_memory_until_there_is_room() {
+    let disk = SimDisk::default();
+    let clock = Clock::manual(BEGIN);
+    let (store, _) = open(&disk, &small(16384), &clock).unwrap();
+    disk.fail(Fault { operation: "create", path: "consumequeue", kind: ErrorKind::StorageFull, times: u32::MAX });
+    put(&store, "T", 0, &numbered(0, 30)).unwrap();
+    assert!(store.derive_step().unwrap_err().is_no_space());
+    expect(&store, 30);
+    assert_eq!(store.derived_durable().get(), 0);
+    disk.heal();
+    store.derive_step().unwrap();
+    assert_eq!(store.derived_durable().get(), store.log_max().0);
+    expect(&store, 30);
+    put(&store, "T", 0, &numbered(30, 1)).unwrap();
+}
+
+#[test]
+fn a_batch_is_one_write() {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, &small(1 << 20), &Clock::manual(BEGIN)).unwrap();
+    put(&store, "T", 0, &numbered(0, 1)).unwrap();
+    let mut batch = Batch::new(&store);
+    for number in 0..64 {
+        let queue = store.queue("T", QueueId(number % 16));
+        batch.stage(&queue, &record("T", number % 16, b"body", b""), 0).unwrap();
+    }
+    let before = disk.writes();
+    store.append(&mut batch).unwrap();
+    assert_eq!(disk.writes() - before, 1);
+}
