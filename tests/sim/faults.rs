@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 
 use rocketmq::base::clock::Clock;
 use rocketmq::base::position::QueueId;
-
 use rocketmq::store::{AppendError, Batch, CloseError, FlushMode};
 
 use super::disk::{Fault, Loss, SimDisk};
