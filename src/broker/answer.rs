@@ -29,9 +29,11 @@ impl Refusal {
     }
 }
 
-/// A good answer (code 0).
+/// An answer with header fields; mostly a good one (code 0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
+    /// Response code.
+    pub code: i32,
     /// Text beside the code; rare.
     pub remark: Option<Cow<'static, str>>,
     /// Header fields.
@@ -71,7 +73,7 @@ pub fn write(out: &mut BytesMut, to: ReplyTo, answered: &Answered) {
     match answered {
         Ok(answer) => {
             let ext: Vec<_> = answer.ext.iter().map(|(name, value)| (*name, Value::Str(value))).collect();
-            command::write_response(out, to, response::SUCCESS, answer.remark.as_deref(), &ext, &answer.body);
+            command::write_response(out, to, answer.code, answer.remark.as_deref(), &ext, &answer.body);
         }
         Err(refusal) => command::write_response(out, to, refusal.code, Some(&refusal.remark), &[], &[]),
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use crate::base::clock::Millis;
 use crate::base::position::{QueueId, QueueOffset};
 use crate::store::{Entry, Queue, ReadError, Scan, ScanLimits, ScanStatus, Store};
 use crate::wire::codes::response;
@@ -19,7 +20,8 @@ use super::config::Config;
 use super::filter::{Subscription, TagFilter};
 use super::groups::{GroupConfig, Groups};
 use super::offsets::Offsets;
-use super::topics::{PERM_READ, TopicTable};
+use super::stats::{GroupReads, Stats};
+use super::topics::{self, PERM_READ, TopicTable};
 
 /// A pull that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,10 @@ pub struct PullCx<'a> {
     pub store: &'a Store,
     /// Within so many bytes of the log's end a reader counts as reading from memory.
     pub near_bytes: u64,
+    /// Figures of what is read.
+    pub stats: &'a Stats,
+    /// Now, milliseconds.
+    pub now: Millis,
 }
 
 /// Queue entries that one pull looks at, as in Java: a queue with few matches advances so far per answer.
@@ -160,6 +166,7 @@ struct LookUp {
     suggest: (i64, i64),
     topic_sys_flag: i64,
     group_sys_flag: i64,
+    reads: Arc<GroupReads>,
 }
 
 /// A pull that needs what is not in the page cache, to be answered beside the loop.
@@ -216,7 +223,11 @@ impl LookUp {
             return true;
         }
         match store.read_into(entries, out, wait) {
-            Ok(1..) => frame.finish(out),
+            Ok(messages @ 1..) => {
+                frame.finish(out);
+                let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
+                self.reads.add(messages as u64, bytes);
+            }
             Err(ReadError::WouldBlock) if !wait => {
                 frame.abandon(out);
                 return false;
@@ -428,6 +439,7 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<
         suggest,
         topic_sys_flag: i64::from(topic.sys_flag),
         group_sys_flag: i64::from(group.group_sys_flag),
+        reads: cx.stats.reads(asked.topic, asked.consumer_group, topics::is_system_everywhere, cx.now),
     })
 }
 

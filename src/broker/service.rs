@@ -416,6 +416,8 @@ impl BrokerService {
             clients: &handles.clients,
             store: &handles.store,
             near_bytes: self.near_bytes,
+            stats: &handles.stats,
+            now: cx.now,
         };
         self.puller.pull(&pull, reply, asked, run, cx.out)
     }

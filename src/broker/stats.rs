@@ -208,6 +208,27 @@ struct Days {
     get: Mornings,
 }
 
+/// What one group reads of one topic.
+#[derive(Debug)]
+pub struct GroupReads {
+    messages: Arc<Counter>,
+    bytes: Arc<Counter>,
+    of_broker: Arc<Counter>,
+    of_users: Option<Arc<Counter>>,
+}
+
+impl GroupReads {
+    /// A pull took so much.
+    pub fn add(&self, messages: u64, bytes: u64) {
+        self.messages.add(messages);
+        self.bytes.add(bytes);
+        self.of_broker.add(messages);
+        if let Some(of_users) = &self.of_users {
+            of_users.add(messages);
+        }
+    }
+}
+
 /// The figures of one broker.
 #[derive(Debug)]
 pub struct Stats {
@@ -215,6 +236,8 @@ pub struct Stats {
     /// When it began to count, milliseconds since the epoch.
     pub started: Millis,
     counters: RwLock<BTreeMap<Name, HashMap<String, Arc<Counter>>>>,
+    /// By group, then topic.
+    reads: RwLock<HashMap<String, HashMap<String, Arc<GroupReads>>>>,
     samples: AtomicU64,
     /// When `refresh` last did something.
     refreshed: AtomicU64,
@@ -236,6 +259,7 @@ impl Stats {
             cluster: cluster.to_owned(),
             started: now,
             counters: RwLock::default(),
+            reads: RwLock::default(),
             samples: AtomicU64::new(0),
             refreshed: AtomicU64::new(0),
             days: Mutex::new(Days { day: now / DAY_MS, ..Days::default() }),
@@ -266,15 +290,22 @@ impl Stats {
         self.counter(name, &self.cluster, now)
     }
 
-    /// A pull gave `messages` of `bytes` to a group.
-    pub fn read(&self, topic: &str, group: &str, messages: u64, bytes: u64, is_system: bool, now: Millis) {
-        let key = format!("{topic}@{group}");
-        self.counter(Name::GroupGetNums, &key, now).add(messages);
-        self.counter(Name::GroupGetSize, &key, now).add(bytes);
-        self.of_broker(Name::BrokerGetNums, now).add(messages);
-        if !is_system {
-            self.of_broker(Name::BrokerGetNumsOfUsers, now).add(messages);
+    /// What a group reads of a topic. Costs two look-ups and no allocation once both are known.
+    pub fn reads(&self, topic: &str, group: &str, is_system: impl Fn(&str) -> bool, now: Millis) -> Arc<GroupReads> {
+        if let Some(reads) = self.reads.read().get(group).and_then(|topics| topics.get(topic)) {
+            return reads.clone();
         }
+        let key = format!("{topic}@{group}");
+        let reads = Arc::new(GroupReads {
+            messages: self.counter(Name::GroupGetNums, &key, now),
+            bytes: self.counter(Name::GroupGetSize, &key, now),
+            of_broker: self.of_broker(Name::BrokerGetNums, now),
+            of_users: (!is_system(topic)).then(|| self.of_broker(Name::BrokerGetNumsOfUsers, now)),
+        });
+        let mut known = self.reads.write();
+        let topics = known.entry(group.to_owned()).or_default();
+        topics.insert(topic.to_owned(), reads.clone());
+        reads
     }
 
     /// Takes over how far the queues have grown. `is_system` tells the topics that are not the users'.
@@ -366,6 +397,7 @@ impl Stats {
     /// Forgets a topic's figures.
     pub fn forget_topic(&self, topic: &str) {
         self.begun.lock().retain(|(name, _), _| name != topic);
+        self.reads.write().values_mut().for_each(|topics| drop(topics.remove(topic)));
         let of_topic = |key: &str| key == topic || key.strip_prefix(topic).is_some_and(|rest| rest.starts_with('@'));
         for keys in self.counters.write().values_mut() {
             keys.retain(|key, _| !of_topic(key));
@@ -374,6 +406,7 @@ impl Stats {
 
     /// Forgets a group's figures.
     pub fn forget_group(&self, group: &str) {
+        self.reads.write().remove(group);
         for keys in self.counters.write().values_mut() {
             keys.retain(|key, _| key.rsplit_once('@').is_none_or(|(_, owner)| owner != group));
         }
@@ -395,7 +428,7 @@ mod tests {
             broker.put("T", 1, "message", &[]);
         }
         stats.refresh(store, |_| false, START);
-        stats.read("T", "G", 20, 2000, false, START + 1);
+        stats.reads("T", "G", |_| false, START + 1).add(20, 2000);
         let now = START + 10_000;
         let minute = |name: &str, key: &str| stats.data(name, key, now).unwrap().stats_minute;
         assert_eq!((minute("TOPIC_PUT_NUMS", "T").sum, minute("TOPIC_PUT_NUMS", "T").tps), (30, 1.5));

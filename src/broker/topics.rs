@@ -74,6 +74,11 @@ pub fn send_is_forbidden(topic: &str) -> bool {
     SEND_FORBIDDEN.contains(&topic)
 }
 
+/// Whether a topic belongs to the system on every broker, whatever its own name and its cluster's.
+pub fn is_system_everywhere(topic: &str) -> bool {
+    SYSTEM_TOPICS.contains(&topic) || topic.starts_with(SYSTEM_PREFIX)
+}
+
 /// The retry topic of a group.
 pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_PREFIX}{group}")
@@ -285,8 +290,7 @@ impl TopicSettings {
 
     /// Whether `topic` belongs to the system: neither created, changed nor deleted by name.
     pub fn is_system(&self, topic: &str) -> bool {
-        SYSTEM_TOPICS.contains(&topic)
-            || topic.starts_with(SYSTEM_PREFIX)
+        is_system_everywhere(topic)
             || topic == self.cluster_name
             || topic == self.broker_name
             || topic.strip_suffix("_REPLY_TOPIC") == Some(&self.cluster_name)

@@ -162,7 +162,7 @@ macro_rules! responses {
 requests! {
     SEND_MESSAGE = 10, Broker, Fields(Pub), Served(Fast);
     PULL_MESSAGE = 11, Broker, Fields(Sub), Served(Fast);
-    QUERY_MESSAGE = 12, Broker, Fields(SubOrGet), Later("queries by key");
+    QUERY_MESSAGE = 12, Broker, Fields(SubOrGet), Served(Slow);
     QUERY_BROKER_OFFSET = 13, Nobody, Open, Never("no release sends it");
     QUERY_CONSUMER_OFFSET = 14, Broker, Fields(Get), Served(Fast);
     UPDATE_CONSUMER_OFFSET = 15, Broker, Fields(Sub), Served(Fast);
@@ -256,9 +256,9 @@ requests! {
     QUERY_CONSUME_QUEUE = 321, Broker, Fields(Get), Served(Slow);
     QUERY_DATA_VERSION = 322, NameServer, Cluster(Get), Served(Fast);
     RESUME_CHECK_HALF_MESSAGE = 323, Broker, Fields(Update), Later("transactions");
-    SEND_REPLY_MESSAGE = 324, Broker, Open, Later("request and reply");
-    SEND_REPLY_MESSAGE_V2 = 325, Broker, Open, Later("request and reply");
-    PUSH_REPLY_MESSAGE_TO_CLIENT = 326, Client, Fields(Sub), Later("request and reply");
+    SEND_REPLY_MESSAGE = 324, Broker, Open, Served(Slow);
+    SEND_REPLY_MESSAGE_V2 = 325, Broker, Open, Served(Slow);
+    PUSH_REPLY_MESSAGE_TO_CLIENT = 326, Client, Fields(Sub), Sent;
     ADD_WRITE_PERM_OF_BROKER = 327, NameServer, Cluster(Update), Served(Fast);
     GET_ALL_PRODUCER_INFO = 328, Broker, Cluster(Get), Served(Slow);
     DELETE_EXPIRED_COMMITLOG = 329, Broker, Open, Later("admin commands");

@@ -10,6 +10,7 @@ mod heartbeat;
 mod messages;
 mod offsets;
 mod relay;
+mod reply;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -57,6 +58,8 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::SEARCH_OFFSET_BY_TIMESTAMP => offsets::search(&handles, &request).await,
         request::GET_EARLIEST_MSG_STORETIME => offsets::earliest(&handles, &request).await,
         request::VIEW_MESSAGE_BY_ID => messages::view(&handles, &request).await,
+        request::QUERY_MESSAGE => messages::query(&handles, &request).await,
+        request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => reply::send(&handles, &request).await,
         request::CONSUMER_SEND_MSG_BACK => messages::send_back(&handles, &request).await,
         request::CHECK_CLIENT_CONFIG => clients::check_config(&request),
         request::UPDATE_AND_CREATE_TOPIC_LIST => topics::update_list(&handles, &request).await,

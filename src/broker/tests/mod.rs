@@ -4,6 +4,7 @@
 mod delays;
 mod faults;
 mod pulls;
+mod relays;
 mod sends;
 
 use std::collections::BTreeMap;
@@ -251,6 +252,37 @@ impl TestClient {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// The next request of the broker's own with one of these codes, as (opaque, code, fields, body); others are passed over.
+    pub fn next_request(&mut self, codes: &[i32]) -> (i32, i32, BTreeMap<String, String>, Vec<u8>) {
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        loop {
+            loop {
+                let bytes = self.received.clone();
+                let Some((frame, len)) = frame::parse(&bytes, FRAME_LEN_MAX).unwrap() else { break };
+                let command = Command::parse(&frame).unwrap();
+                let fields = command.ext.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                let found = (command.opaque, command.code, fields, command.body.to_vec());
+                let wanted = !command.is_response() && codes.contains(&command.code);
+                self.received.advance(len);
+                if wanted {
+                    return found;
+                }
+            }
+            let mut buf = [0; 65536];
+            let len = self.stream.read(&mut buf).unwrap();
+            assert!(len > 0, "the broker closed the connection");
+            self.received.extend_from_slice(&buf[..len]);
+        }
+    }
+
+    /// Answers a request of the broker's.
+    pub fn answer(&mut self, opaque: i32, code: i32, remark: Option<&str>, body: &[u8]) {
+        let mut out = BytesMut::new();
+        let to = command::ReplyTo { serialization: Serialization::Json, opaque, oneway: false };
+        command::write_response(&mut out, to, code, remark, &[("from", Value::Str("client"))], body);
+        self.write(&out);
     }
 
     /// Whether the broker closes the connection within `PATIENCE`.
