@@ -41,6 +41,18 @@ const BYTES: (u64, u64) = (1, i32::MAX as u64);
 /// All keys of a broker.
 pub const TABLE: Table<Settings> = Table { rows: &[BROKER, STORE, REFUSED], unused: unused_keys::BROKER };
 
+/// All keys that `[broker]` and its subsections may set.
+pub const TOML: Table<Settings> = Table { rows: &[BROKER, STORE, OURS], unused: &[] };
+
+/// What Java has no key for.
+const OURS: &[Key<Settings>] = &[
+    key(
+        "eventLoops",
+        Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, loops| s.broker.loops = loops as usize },
+    ),
+    key("vipChannel", Flag(|s| &mut s.broker.vip_channel)),
+];
+
 /// Keys of the broker itself.
 const BROKER: &[Key<Settings>] = &[
     key(
@@ -129,6 +141,12 @@ const BROKER: &[Key<Settings>] = &[
     key(
         "flushConsumerOffsetInterval",
         Number { range: MILLISECONDS, set: |s, ms| s.broker.flush_consumer_offset_interval_ms = ms },
+    ),
+    key("forceRegister", Flag(|s| &mut s.broker.force_register)),
+    key("traceTopicEnable", Flag(|s| &mut s.broker.trace_topic_enable)),
+    key(
+        "msgTraceTopicName",
+        Text { accepts: "a topic's name", set: |s, text| name(text).map(|name| s.broker.msg_trace_topic_name = name) },
     ),
     key(
         "registerNameServerPeriod",

@@ -28,6 +28,11 @@ pub enum Command {
     Namesrv(Namesrv),
     /// A broker
     Broker(Broker),
+    /// The roles of a configuration file in TOML
+    Run(Run),
+    /// Look at configuration files, or turn a Java broker's into TOML
+    #[command(subcommand)]
+    Config(Config),
     /// Load for a cluster, and probes of the machine
     Bench(bench::Args),
 }
@@ -78,6 +83,56 @@ pub struct Broker {
     /// Where to listen: IP:PORT, IP or :PORT [default: 0.0.0.0:10911]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<Listen>,
+}
+
+/// `rocketmq run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The file, with sections [namesrv], [broker], [log]; the commented files of conf/ are the defaults
+    #[arg(short = 'c', long = "config-file", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `rocketmq config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check a file, TOML or a Java broker's .properties; nothing is touched
+    Check(ConfigFile),
+    /// Show every effective value with its origin
+    Show(ConfigFile),
+    /// Explain a setting, or a key of Java's
+    Explain {
+        /// Its path (broker.flush.mode), its name (mode), or a key of Java's (flushDiskType)
+        key: String,
+    },
+    /// Print a Java .properties file as TOML, with comments on what changes
+    Migrate(ConfigFile),
+    /// Compare the files of one cluster: names, ids, roles, ports, folders, name servers
+    Lint {
+        /// Folder with the files of all its processes (.toml, .properties, .conf)
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+/// A file of `rocketmq config`.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Whose .properties file it is
+    #[arg(long, value_enum, default_value_t = PropertiesOf::Broker)]
+    pub role: PropertiesOf,
+}
+
+/// Whose a `.properties` file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PropertiesOf {
+    /// A broker's
+    Broker,
+    /// A name server's
+    Namesrv,
 }
 
 /// Default port of a name server.

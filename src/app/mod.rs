@@ -1,6 +1,7 @@
 //! L5: the program. Reads arguments and configuration, checks that a start can succeed before anything is touched,
 //! starts the roles in order, waits for a signal and stops them in the reverse order. Knows everything; nothing knows it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,11 +13,18 @@ pub mod admin;
 pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
+pub mod config_command;
+pub mod explain;
+pub mod layers;
+pub mod lint;
 pub mod logging;
+pub mod migrate;
+pub mod namesrv_conf;
 pub mod plan;
 pub mod preflight;
 pub mod report;
 pub mod run;
+pub mod settings;
 pub mod signals;
 pub mod unused_keys;
 
@@ -47,8 +55,17 @@ fn run(arguments: cli::Cli) -> ExitCode {
         cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", plan::namesrv(&args))),
         cli::Command::Broker(args) => ("broker", serve("broker", plan::broker(&args))),
         cli::Command::Admin => return admin::run(&[]),
+        cli::Command::Run(args) => {
+            let name = instance(&args.config);
+            return outcome(&name, serve(&name, plan::run(&args)));
+        }
+        cli::Command::Config(command) => ("config", config_command::run(&command)),
         cli::Command::Bench(args) => ("bench", bench::run(args).map_err(|error| vec![error.to_string()])),
     };
+    outcome(name, ended)
+}
+
+fn outcome(name: &str, ended: Result<(), Vec<String>>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
@@ -56,6 +73,11 @@ fn run(arguments: cli::Cli) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An instance is named by its file.
+fn instance(file: &Path) -> String {
+    file.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn serve(name: &str, planned: Result<plan::Plan, Vec<String>>) -> Result<(), Vec<String>> {

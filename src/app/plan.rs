@@ -10,7 +10,9 @@ use super::advertise::{self, Advertised, Candidate};
 use super::broker_conf::{self, Settings};
 use super::cli;
 use super::keys::Table;
-use super::{preflight, properties};
+use super::layers::{self, Layers};
+use super::settings::{Role, Setting};
+use super::{logging, namesrv_conf, preflight, properties};
 use crate::{broker, namesrv, store};
 
 /// The roles of one process.
@@ -20,6 +22,8 @@ pub struct Plan {
     pub namesrv: Option<NamesrvPlan>,
     /// The broker, if there is one.
     pub broker: Option<BrokerPlan>,
+    /// How to log.
+    pub log: logging::Settings,
     /// What an operator should look at: unknown keys and the like.
     pub warnings: Vec<String>,
     /// Keys of the file that change nothing here, with the reason.
@@ -63,7 +67,7 @@ pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
     let candidates = candidates()?;
     let mut namesrv = namesrv::Config::default();
     namesrv.listen.set_port(args.namesrv_port);
-    keep_namesrv_files(&mut namesrv, &data.join("namesrv"));
+    namesrv_conf::keep_files_in(&mut namesrv, &data.join("namesrv"));
     let mut settings = Settings::new(&data.join("store"));
     settings.broker.broker_name = DEV_BROKER.to_owned();
     settings.broker.listen_port = args.broker_port;
@@ -84,7 +88,7 @@ pub fn namesrv(args: &cli::Namesrv) -> Result<Plan, Vec<String>> {
         None => home()?.join("namesrv"),
     };
     let mut config = namesrv::Config::default();
-    keep_namesrv_files(&mut config, &data);
+    namesrv_conf::keep_files_in(&mut config, &data);
     plan.read(args.config.as_deref(), &namesrv::config::TABLE, &mut config)?;
     if let Some(listen) = args.listen {
         config.listen = listen.over(config.listen);
@@ -98,45 +102,59 @@ pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
     let mut plan = Plan::default();
     let mut settings = Settings::new(Path::new(""));
     plan.read(args.config.as_deref(), &broker_conf::TABLE, &mut settings)?;
-    let root = match args.data.as_ref().or(settings.root.as_ref()) {
-        Some(root) => absolute("the store's folder", root)?,
-        None => home()?.join("store"),
-    };
+    if let Some(data) = &args.data {
+        settings.root = Some(absolute("--data", data)?);
+    }
     if let Some(listen) = args.listen {
         let configured = SocketAddr::new(settings.broker.bind_ip, settings.broker.listen_port);
         settings.broker.bind_ip = listen.over(configured).ip();
         settings.broker.listen_port = listen.over(configured).port();
     }
-    settings.broker.broker_name = settings.name.take().or_else(host_name).unwrap_or_else(|| NAMELESS_BROKER.to_owned());
-    settings.broker.namesrv_addrs = name_servers(args, &mut settings)?;
-    if settings.broker.namesrv_addrs.is_empty() {
-        plan.warnings.push(format!(
-            "no name server is told of this broker, so clients will not find it: give -n, namesrvAddr or {NAMESRV_ADDR}"
-        ));
+    if let Some(cli::NamesrvList(given)) = &args.namesrv {
+        settings.name_servers = Some(given.clone());
     }
-    let candidates = candidates()?;
-    let asked = settings.advertised.map(|address| (address, "brokerIP1"));
-    let advertised = advertise::choose(asked, settings.broker.bind_ip, &candidates);
-    plan.warnings.extend(advertised.warning.clone());
-    plan.broker = Some(BrokerPlan::new(settings, root, advertised, candidates));
+    plan.add_broker(settings, "brokerIP1")?;
     Ok(plan)
 }
 
-fn name_servers(args: &cli::Broker, settings: &mut Settings) -> Result<Vec<String>, Vec<String>> {
-    if let Some(cli::NamesrvList(given)) = &args.namesrv {
-        return Ok(given.clone());
+/// `rocketmq run`.
+pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
+    let name = args.config.display().to_string();
+    let text = fs::read_to_string(&args.config).map_err(|error| vec![format!("{name}: {}", plain(&error))])?;
+    let home = home().ok();
+    let layers = layers::load(&name, &text, std::env::vars(), home.as_deref())?;
+    let mut plan = Plan::default();
+    let mut problems = layers.apply(Role::Log, &logging::TABLE, &mut plan.log);
+    if layers.roles.contains(&Role::Namesrv) {
+        let mut config = namesrv::Config::default();
+        namesrv_conf::keep_files_in(&mut config, &default_folder("namesrv.data", "namesrv", &layers)?);
+        problems.extend(layers.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut config));
+        let data = config.kv_config_path.parent().map(Path::to_owned).unwrap_or_default();
+        plan.namesrv = Some(NamesrvPlan { config, data });
     }
-    if let Some(configured) = settings.name_servers.take() {
-        return Ok(configured);
+    if layers.roles.contains(&Role::Broker) {
+        let mut settings = Settings::new(Path::new(""));
+        problems.extend(layers.apply(Role::Broker, &broker_conf::TOML, &mut settings));
+        plan.add_broker(settings, "broker.advertise")?;
     }
+    if plan.namesrv.is_none() && plan.broker.is_none() {
+        problems
+            .push(format!("{name}: there is neither a section [namesrv] nor a section [broker], so nothing would run"));
+    }
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// A folder below the home folder, which has to be known only if the setting was not given.
+fn default_folder(setting: &str, name: &str, layers: &Layers) -> Result<PathBuf, Vec<String>> {
+    let given = Setting::find(setting).and_then(|row| layers.effective(row));
+    if given.is_some() { Ok(PathBuf::from(name)) } else { Ok(home()?.join(name)) }
+}
+
+/// The name servers of the environment.
+fn name_servers() -> Result<Vec<String>, Vec<String>> {
     let Ok(text) = std::env::var(NAMESRV_ADDR) else { return Ok(Vec::new()) };
     let list: cli::NamesrvList = text.parse().map_err(|what| vec![format!("{NAMESRV_ADDR}={text}: {what}")])?;
     Ok(list.0)
-}
-
-fn keep_namesrv_files(config: &mut namesrv::Config, data: &Path) {
-    config.kv_config_path = data.join("kvConfig.json");
-    config.config_store_path = data.join("namesrv.properties");
 }
 
 impl BrokerPlan {
@@ -177,6 +195,29 @@ impl Plan {
         }
         self.warnings.extend(outcome.warnings.iter().map(|warning| format!("{name}:{warning}")));
         self.unused.extend(outcome.unused);
+        Ok(())
+    }
+
+    /// Completes a broker's settings with what only the machine knows. `advertise` is the name of the setting that an
+    /// advertised address came from.
+    fn add_broker(&mut self, mut settings: Settings, advertise: &str) -> Result<(), Vec<String>> {
+        let root = match settings.root.take() {
+            Some(root) => absolute("the store's folder", &root)?,
+            None => home()?.join("store"),
+        };
+        settings.broker.broker_name =
+            settings.name.take().or_else(host_name).unwrap_or_else(|| NAMELESS_BROKER.to_owned());
+        settings.broker.namesrv_addrs = settings.name_servers.take().map_or_else(name_servers, Ok)?;
+        if settings.broker.namesrv_addrs.is_empty() {
+            self.warnings.push(format!(
+                "no name server is told of this broker, so clients will not find it: give -n, namesrvAddr or {NAMESRV_ADDR}"
+            ));
+        }
+        let candidates = candidates()?;
+        let asked = settings.advertised.map(|address| (address, advertise));
+        let advertised = advertise::choose(asked, settings.broker.bind_ip, &candidates);
+        self.warnings.extend(advertised.warning.clone());
+        self.broker = Some(BrokerPlan::new(settings, root, advertised, candidates));
         Ok(())
     }
 

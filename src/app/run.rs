@@ -26,7 +26,7 @@ pub fn run(what: &str, plan: Plan) -> Result<(), Vec<String>> {
 
 fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     let began = Instant::now();
-    logging::start()?;
+    let log = logging::start(what, &plan.log)?;
     plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     plan.unused.iter().for_each(|key| tracing::info!("changes nothing here: {key}"));
     let mut signals = signals::Waiting::start().map_err(|error| format!("taking over signals: {error}"))?;
@@ -59,7 +59,7 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     for failure in failures.into_iter().flatten() {
         control.handle().spawn(wake_when(failure, signals.waker()));
     }
-    report(what, plan, began).print();
+    report(what, plan, &log, began).print();
 
     let signal = signals.wait();
 
@@ -83,7 +83,7 @@ async fn wake_when(mut failure: Shutdown, waker: signals::Waker) {
     waker.wake();
 }
 
-fn report(what: &str, plan: &Plan, began: Instant) -> Report {
+fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report {
     let mut report = Report::ready(what, began.elapsed().as_millis());
     if let Some(namesrv) = &plan.namesrv {
         report.row("name server", vec![format!("listens on {}", namesrv.listens())]);
@@ -92,7 +92,7 @@ fn report(what: &str, plan: &Plan, began: Instant) -> Report {
         report_broker(&mut report, broker);
     }
     report.row("data", data(plan));
-    report.row("log", vec![format!("stderr; {}=debug tells more", logging::LEVELS)]);
+    report.row("log", vec![format!("{}; {}=debug tells more", log.place(), logging::LEVELS)]);
     if let Some(broker) = &plan.broker {
         hint(&mut report, broker, plan.namesrv.as_ref());
     }

@@ -134,7 +134,7 @@ pub const BROKER: &[(&str, &str)] = &[
     (
         "name servers are always told at once and in full",
         "compatibleWithOldNameSrv compressedRegister enableSingleTopicRegister enableSplitRegistration \
-         fetchNamesrvAddrInterval forceRegister registerBrokerTimeoutMills splitRegistrationSize \
+         fetchNamesrvAddrInterval registerBrokerTimeoutMills splitRegistrationSize \
          updateNameServerAddrPeriod",
     ),
     (

@@ -62,8 +62,8 @@ impl Reader {
         let line = line.replace("cargo run --release --", "rocketmq");
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["rocketmq", "dev", ..] => {
-                self.namesrv.take().map(Server::stop);
-                self.broker.take().map(Server::stop);
+                stop(&mut self.namesrv);
+                stop(&mut self.broker);
                 self.ports = Ports::free();
                 let ports = [
                     "--namesrv-port".into(),
@@ -74,12 +74,12 @@ impl Reader {
                 self.namesrv = Some(self.server(&line, &ports));
             }
             ["rocketmq", "namesrv", ..] => {
-                self.namesrv.take().map(Server::stop);
+                stop(&mut self.namesrv);
                 self.namesrv =
                     Some(self.server(&line, &["--listen".into(), format!("127.0.0.1:{}", self.ports.namesrv)]));
             }
             ["rocketmq", "broker", ..] => {
-                self.broker.take().map(Server::stop);
+                stop(&mut self.broker);
                 self.ports.broker = Ports::free().broker;
                 self.broker =
                     Some(self.server(&line, &["--listen".into(), format!("127.0.0.1:{}", self.ports.broker)]));
@@ -117,9 +117,15 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.broker.take().map(Server::stop);
-            self.namesrv.take().map(Server::stop);
+            stop(&mut self.broker);
+            stop(&mut self.namesrv);
         }
+    }
+}
+
+fn stop(server: &mut Option<Server>) {
+    if let Some(server) = server.take() {
+        server.stop();
     }
 }
 

@@ -6,9 +6,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,7 +178,7 @@ impl Server {
     pub fn wait_for(&self, text: &str) -> String {
         let (lines, grown) = &*self.lines;
         let deadline = Instant::now() + PATIENCE;
-        let mut seen = lines.lock().expect("no reader panics");
+        let mut seen = lines.lock();
         loop {
             if let Some(line) = seen.iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -188,13 +190,13 @@ impl Server {
                 drop(seen);
                 panic!("`{}` never said `{text}`", self.what);
             }
-            seen = grown.wait_timeout(seen, left).expect("no reader panics").0;
+            grown.wait_for(&mut seen, left);
         }
     }
 
     /// Everything it said so far.
     pub fn said(&self) -> String {
-        self.lines.0.lock().expect("no reader panics").join("\n")
+        self.lines.0.lock().join("\n")
     }
 
     /// Its process id.
@@ -209,8 +211,13 @@ impl Server {
     }
 
     /// Asks it to stop, waits for the end and checks that the end was a clean one.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.signal("TERM");
+        self.ends();
+    }
+
+    /// Waits for the end and checks that it was a clean one.
+    pub fn ends(mut self) {
         let status = wait(&mut self.child).unwrap_or_else(|| panic!("`{}` does not stop:\n{}", self.what, self.said()));
         assert!(status.success(), "`{}` ended with {status}:\n{}", self.what, self.said());
     }
@@ -222,7 +229,7 @@ impl Server {
     }
 
     fn trouble(&self) -> Vec<String> {
-        let lines = self.lines.0.lock().expect("no reader panics");
+        let lines = self.lines.0.lock();
         let is_trouble =
             |line: &&String| line.contains(" ERROR ") || line.contains(" WARN ") || line.contains("panicked at");
         let unannounced = |line: &&String| !self.announced.iter().any(|text| line.contains(text));
@@ -233,8 +240,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let killed = self.child.kill().and_then(|()| self.child.wait());
+            if let Err(error) = killed {
+                eprintln!("cannot end `{}`: {error}", self.what);
+            }
         }
         if std::thread::panicking() {
             eprintln!("--- {}\n{}", self.what, self.said());
@@ -253,7 +262,7 @@ fn follow(pipe: Option<impl Read + Send + 'static>, lines: Arc<(Mutex<Vec<String
     std::thread::spawn(move || {
         let told = pipe.lines().map_while(Result::ok).chain(std::iter::once(ENDED.to_owned()));
         for line in told {
-            lines.0.lock().expect("no reader panics").push(line);
+            lines.0.lock().push(line);
             lines.1.notify_all();
         }
     });

@@ -2,6 +2,7 @@
 //! the program but through its command line, its files and its sockets.
 
 mod command_line;
+mod configuration;
 mod documentation;
 mod harness;
 mod kill;

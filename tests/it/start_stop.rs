@@ -44,8 +44,8 @@ fn both_signals_stop_cleanly_and_the_folder_can_be_started_again() {
         assert!(home.join("rocketmq-data/store/abort").exists(), "a running store has its abort file");
         server.signal(signal);
         server.wait_for("stopped");
+        server.ends();
         assert!(!home.join("rocketmq-data/store/abort").exists(), "a clean stop removes the abort file");
-        server.stop();
     }
 }
 
