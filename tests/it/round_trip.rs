@@ -100,7 +100,6 @@ fn what_is_sent_is_pulled_byte_for_byte() {
 }
 
 #[test]
-#[ignore = "the store opens a directory with messages from its next change on"]
 fn what_was_sent_is_pulled_before_and_after_a_restart_and_after_a_kill() {
     let home = Folder::new("round-trip");
     let ports = Ports::free();
