@@ -74,6 +74,8 @@ const BROKER: &[Key<Settings>] = &[
             set: |s, text| keys::address(text).filter(IpAddr::is_ipv4).map(|ip| s.advertised = Some(ip)),
         },
     ),
+    // Not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here.
+    key("eventLoops", Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, n| s.broker.loops = n as usize }),
     key("listenPort", Number { range: (3, 65535), set: |s, port| s.broker.listen_port = port as u16 }),
     key(
         "bindAddress",

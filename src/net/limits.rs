@@ -35,7 +35,7 @@ impl Default for Limits {
             idle_close_ms: 120_000,
             receive_per_tick: 256 * 1024,
             receive_memory_max: 128 * 1024 * 1024,
-            stalled_frame_ms: 10_000,
+            stalled_frame_ms: 3_000,
             unsent_per_connection_max: 4 * 1024 * 1024,
             unsent_total_max: 256 * 1024 * 1024,
         }

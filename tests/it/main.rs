@@ -7,4 +7,5 @@ mod documentation;
 mod harness;
 mod kill;
 mod round_trip;
+mod stalled;
 mod start_stop;
