@@ -6,7 +6,7 @@ use std::io::Write;
 use super::arguments::{Arguments, COMMON, Flag, may, need, switch};
 use super::output::Output;
 use super::session::Session;
-use super::{Failure, brokers, consumers, namesrv, topics};
+use super::{Failure, brokers, consumers, messages, namesrv, topics};
 
 /// A row of [`COMMANDS`].
 pub struct Command {
@@ -25,6 +25,13 @@ pub struct Command {
 const TOPIC: Flag = need("t", "topic", "topic name");
 const BROKER: Flag = may("b", "brokerAddr", "a broker: its address, or the name of its broker set");
 const CLUSTER: Flag = may("c", "clusterName", "a cluster: all of its masters");
+const SPAN_BEGIN: Flag = may("b", "beginTimestamp", "from a time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");
+const SPAN_END: Flag = may("e", "endTimestamp", "up to a time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");
+const CHARSET: Flag = may("c", "charsetName", "UTF-8, the only one");
+const TAGS: Flag = may("s", "subExpression", "tags, such as TagA || TagB [*]");
+const VIA_CLUSTER: Flag =
+    may("c", "cluster", "ask the brokers of this cluster, for a topic without a route of its own");
+const BODY_FORMAT: Flag = may("f", "bodyFormat", "UTF-8: show the body as well");
 const BROKER_OR_CLUSTER: &[&str] = &["brokerAddr", "clusterName"];
 
 /// Every command.
@@ -120,6 +127,126 @@ pub const COMMANDS: &[Command] = &[
         flags: &[need("g", "producerGroup", "producer group"), need("t", "topic", "a topic that it sends to")],
         one_of: &[],
         run: consumers::producer_connection,
+    },
+    Command {
+        name: "queryMsgById",
+        summary: "Query Message by Id.",
+        flags: &[
+            TOPIC,
+            need("i", "msgId", "offset message id, the one that a broker gave; several separated by commas"),
+            may("g", "consumerGroup", "have this group consume it now"),
+            may("d", "clientId", "this member of the group only"),
+            may("s", "sendMessage", "send it once more (true|false)"),
+            may("u", "unitName", "changes nothing"),
+            BODY_FORMAT,
+            VIA_CLUSTER,
+        ],
+        one_of: &[],
+        run: messages::by_id,
+    },
+    Command {
+        name: "queryMsgByKey",
+        summary: "Query Message by Key.",
+        flags: &[
+            TOPIC,
+            need("k", "msgKey", "key"),
+            may("b", "beginTimestamp", "stored from, milliseconds"),
+            may("e", "endTimestamp", "stored up to, milliseconds"),
+            may("m", "maxNum", "most messages of each broker [64]"),
+            VIA_CLUSTER,
+        ],
+        one_of: &[],
+        run: messages::by_key,
+    },
+    Command {
+        name: "queryMsgByUniqueKey",
+        summary: "Query Message by Unique key.",
+        flags: &[
+            need("i", "msgId", "the id that the client gave"),
+            may("g", "consumerGroup", "have this group consume it now"),
+            may("d", "clientId", "this member of the group only"),
+            TOPIC,
+            switch("a", "showAll", "every message with that id"),
+            VIA_CLUSTER,
+        ],
+        one_of: &[],
+        run: messages::by_unique_key,
+    },
+    Command {
+        name: "queryMsgByOffset",
+        summary: "Query Message by offset.",
+        flags: &[
+            TOPIC,
+            need("b", "brokerName", "broker name"),
+            need("i", "queueId", "queue"),
+            need("o", "offset", "queue offset"),
+            BODY_FORMAT,
+        ],
+        one_of: &[],
+        run: messages::by_offset,
+    },
+    Command {
+        name: "printMsg",
+        summary: "Print Message Detail.",
+        flags: &[TOPIC, CHARSET, TAGS, SPAN_BEGIN, SPAN_END, may("d", "printBody", "with bodies (true|false) [true]")],
+        one_of: &[],
+        run: messages::print,
+    },
+    Command {
+        name: "printMsgByQueue",
+        summary: "Print Message Detail by queueId.",
+        flags: &[
+            TOPIC,
+            need("a", "brokerName", "broker name"),
+            need("i", "queueId", "queue"),
+            CHARSET,
+            TAGS,
+            SPAN_BEGIN,
+            SPAN_END,
+            may("p", "print", "print the messages (true|false) [false]"),
+            may("d", "printBody", "with bodies (true|false) [false]"),
+            may("f", "calculate", "count messages by tag (true|false) [false]"),
+        ],
+        one_of: &[],
+        run: messages::print_queue,
+    },
+    Command {
+        name: "sendMessage",
+        summary: "Send a message.",
+        flags: &[
+            TOPIC,
+            need("p", "body", "body, as UTF-8"),
+            may("k", "key", "keys"),
+            may("c", "tags", "tags"),
+            may("b", "broker", "to this broker name, with -i"),
+            may("i", "qid", "to this queue, with -b"),
+            may("m", "msgTraceEnable", "changes nothing: nothing is traced"),
+        ],
+        one_of: &[],
+        run: messages::send,
+    },
+    Command {
+        name: "consumeMessage",
+        summary: "Consume message.",
+        flags: &[
+            TOPIC,
+            may("b", "brokerName", "from this broker name, with -i"),
+            may("i", "queueId", "from this queue, with -b"),
+            may("o", "offset", "from this queue offset, with -b and -i"),
+            may("g", "consumerGroup", "changes nothing: no offset is committed"),
+            may("s", "beginTimestamp", "from a time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS"),
+            may("e", "endTimestamp", "up to a time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS"),
+            may("c", "MessageNumber", "most messages [128]"),
+        ],
+        one_of: &[],
+        run: messages::consume,
+    },
+    Command {
+        name: "checkMsgSendRT",
+        summary: "Check message send response time.",
+        flags: &[TOPIC, may("a", "amount", "messages [100]"), may("s", "size", "bytes of a body [128]")],
+        one_of: &[],
+        run: messages::check_send_time,
     },
     Command {
         name: "clusterList",

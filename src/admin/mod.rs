@@ -5,6 +5,7 @@ mod arguments;
 mod brokers;
 mod commands;
 mod consumers;
+mod messages;
 mod namesrv;
 mod output;
 mod session;

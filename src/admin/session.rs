@@ -1,12 +1,14 @@
 //! A command's way to the cluster: name servers first, brokers by the addresses that these tell. Knows the cluster only
 //! through `client`, so that it makes no difference whether its servers are ours or Java's.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Failure;
-use crate::base::clock::Clock;
-use crate::base::local_time::Zone;
+use crate::base::clock::{Clock, Millis};
+use crate::base::disk::{Disk, Open, RealDisk};
+use crate::base::local_time::{Civil, Zone};
 use crate::client::{Client, ClientError, Response};
 use crate::wire::body::{BodyError, BrokerData, ClusterInfo, TopicRouteData};
 use crate::wire::codes::{request, response};
@@ -21,6 +23,8 @@ pub struct Session {
     client: Client,
     name_servers: Vec<String>,
     zone: Zone,
+    started: Millis,
+    sent: Cell<u16>,
     /// The time.
     pub clock: Clock,
 }
@@ -31,7 +35,8 @@ impl Session {
         let name_servers: Vec<String> =
             name_servers.split([';', ',']).map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Session { runtime, client: Client::new(), name_servers, clock, zone })
+        let started = clock.now();
+        Ok(Session { runtime, client: Client::new(), name_servers, clock, zone, started, sent: Cell::new(0) })
     }
 
     /// The name servers, at least one.
@@ -54,6 +59,49 @@ impl Session {
         let mut text = self.time(millis);
         text.truncate(text.len() - ",000".len());
         text
+    }
+
+    /// Reads a time: milliseconds since the epoch, or local `yyyy-MM-dd#HH:mm:ss:SSS`.
+    pub fn parse_time(&self, text: &str) -> Option<i64> {
+        if let Ok(millis) = text.parse() {
+            return Some(millis);
+        }
+        let numbers: Option<Vec<u32>> = text.split(['-', '#', ':']).map(|part| part.parse().ok()).collect();
+        let &[year, month, day, hour, minute, second, millis] = numbers?.as_slice() else { return None };
+        let civil = Civil { year: year.into(), month, day, hour, minute, second, millis };
+        i64::try_from(self.zone.millis(civil)?).ok()
+    }
+
+    /// An id in the form that Java's clients give their messages: address, process, loader, time of the month, number.
+    pub fn unique_id(&self) -> String {
+        let now = self.clock.now();
+        let today = self.zone.civil(now);
+        let month = Civil { day: 1, hour: 0, minute: 0, second: 0, millis: 0, ..today };
+        let since = now.saturating_sub(self.zone.millis(month).unwrap_or(now));
+        let number = self.sent.get();
+        self.sent.set(number.wrapping_add(1));
+        // Tools of one machine run one after the other or at once: the process's number and its start tell them apart.
+        format!("7F000001{:04X}{:08X}{:08X}{number:04X}", std::process::id() as u16, self.started as u32, since as u32)
+    }
+
+    /// Leaves a message's body in a file, where Java's tools leave it, and returns the path.
+    pub fn keep_body(&self, folder: &str, id: &str, index: usize, body: &[u8]) -> Result<String, Failure> {
+        // The id is the sender's: it must not lead out of the folder.
+        let safe: String = id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let suffix = if index > 0 { format!("_{index}") } else { String::new() };
+        let path = std::env::temp_dir().join(folder).join(safe + &suffix);
+        let failed =
+            |error: std::io::Error| Failure::Other(format!("cannot write the body to {}: {error}", path.display()));
+        RealDisk.create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+        let file = RealDisk.open(&path, Open::Create).map_err(failed)?;
+        file.set_len(0).and_then(|()| file.write_all_at(body, 0)).map_err(failed)?;
+        Ok(path.display().to_string())
+    }
+
+    /// The failure that an answer with an unexpected code is.
+    pub fn refused(&self, addr: &str, code: i32, answer: &Response) -> Failure {
+        let remark = answer.remark.clone().unwrap_or_default();
+        ClientError::Refused { addr: addr.to_owned(), code, response: answer.code, remark }.into()
     }
 
     /// A request to an address; an answer other than SUCCESS is a failure.
