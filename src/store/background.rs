@@ -237,7 +237,7 @@ impl Store {
             (limit, last, std::mem::take(&mut head.dirty_queues))
         };
         // Nothing derived is ever on disk before the log that it is derived from.
-        let mut failed = self.flush_step().err();
+        let mut failed = self.0.log.check_name().and_then(|()| self.flush_step()).err();
         let mut touched = Touched::default();
         let mut left: Vec<Arc<Queue>> = Vec::new();
         for queue in queues {

@@ -569,6 +569,19 @@ impl CommitLog {
         }
     }
 
+    /// Whether the file being written still has a name: a Java broker that is started on a live store by mistake unlinks
+    /// files before it notices (STORE 1).
+    pub fn check_name(&self) -> Result<(), StepError> {
+        let current = self.head.lock().current.clone();
+        match current {
+            Some(file) if file.file.links().is_ok_and(|links| links == 0) => {
+                let gone = io::Error::other("it was removed while it was written; is another broker started here?");
+                Err(StepError::new("write on to", &file.path, gone))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Why nothing can be appended, if so.
     pub fn stopped(&self) -> Option<AppendError> {
         self.head.lock().stopped.clone()

@@ -137,3 +137,64 @@ fn a_batch_is_one_write() {
     store.append(&mut batch).unwrap();
     assert_eq!(disk.writes() - before, 1);
 }
+
+#[test]
+fn a_log_file_that_somebody_removed_ends_writing() {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, &small(16384), &Clock::manual(BEGIN)).unwrap();
+    put(&store, "T", 0, &numbered(0, 5)).unwrap();
+    store.derive_step().unwrap();
+    disk.erase(std::path::Path::new("/store/commitlog/00000000000000000000"));
+    let error = store.derive_step().unwrap_err();
+    assert!(error.to_string().contains("another broker"), "{error}");
+    assert!(matches!(put(&store, "T", 0, &numbered(5, 1)), Err(AppendError::Poisoned(_))));
+}
+
+#[test]
+fn with_several_threads_and_a_full_disk_exactly_the_acknowledged_messages_exist() {
+    let disk = SimDisk::default();
+    let clock = Clock::manual(BEGIN);
+    let config = small(65536);
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    let acknowledged = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    let running = std::sync::atomic::AtomicU32::new(4);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (store, acknowledged, running) = (&store, &acknowledged, &running);
+            scope.spawn(move || {
+                let mut batch = Batch::new(store);
+                let queue = store.queue("T", QueueId(0));
+                for round in 0..400 {
+                    batch.clear();
+                    let bodies: Vec<String> = (0..5).map(|number| format!("{thread} {round} {number}")).collect();
+                    for body in &bodies {
+                        batch.stage(&queue, &record("T", 0, body.as_bytes(), b""), 0).unwrap();
+                    }
+                    match store.append(&mut batch) {
+                        Ok(()) => {
+                            let mut all = acknowledged.lock().unwrap();
+                            for (at, body) in bodies.into_iter().enumerate() {
+                                assert_eq!(all.insert(batch.assigned(at).queue_offset.0, body), None);
+                            }
+                        }
+                        Err(AppendError::NoSpace(_)) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                running.fetch_sub(1, std::sync::atomic::Ordering::Release);
+            });
+        }
+        while running.load(std::sync::atomic::Ordering::Acquire) > 0 {
+            disk.fail(Fault { operation: "write", path: "commitlog", kind: ErrorKind::StorageFull, times: 1 });
+            store.derive_step().unwrap();
+            disk.heal();
+            std::thread::yield_now();
+        }
+    });
+    let acknowledged: Vec<(u64, String)> = acknowledged.into_inner().unwrap().into_iter().collect();
+    assert_eq!(read_all(&store, "T", 0), acknowledged);
+    store.close().unwrap();
+    drop(store);
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    assert_eq!(read_all(&store, "T", 0), acknowledged);
+}

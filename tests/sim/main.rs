@@ -5,6 +5,7 @@ mod crashes;
 mod disk;
 mod faults;
 mod garbage;
+mod speed;
 mod table;
 
 use std::net::SocketAddr;
