@@ -264,7 +264,7 @@ fn no_file_names_a_path_of_somebodys_own_machine() {
         for path in files(&root().join(directory)) {
             let Ok(text) = fs::read_to_string(&path) else { continue };
             for (index, line) in text.lines().enumerate() {
-                for private in PRIVATE_PATHS.iter().filter(|private| line.contains(**private)) {
+                for private in PRIVATE_PATHS.iter().filter(|private| begins_a_path(line, private)) {
                     findings.0.push(format!("{}:{}: `{private}`", relative(&path), index + 1));
                 }
             }
@@ -547,6 +547,11 @@ fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     let rest = rest.trim_start();
     let Some(alias) = rest.strip_prefix("as ") else { return rest };
     &alias[alias.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(alias.len())..]
+}
+
+/// Whether `start` stands in a line and is the beginning of a path, not a part of a longer one.
+fn begins_a_path(line: &str, start: &str) -> bool {
+    line.match_indices(start).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

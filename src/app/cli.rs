@@ -30,11 +30,50 @@ pub enum Command {
     Broker(Broker),
     /// The roles of a configuration file in TOML
     Run(Run),
+    /// Stop an instance cleanly and wait for its end
+    Stop(Instance),
+    /// Say whether an instance runs
+    Status(Instance),
+    /// Have an instance open its log file anew
+    Reload(Instance),
+    /// Ask every name server or every broker of this machine to stop, as Java's mqshutdown does
+    Shutdown {
+        /// Whom
+        role: PropertiesOf,
+    },
     /// Look at configuration files, or turn a Java broker's into TOML
     #[command(subcommand)]
     Config(Config),
     /// Load for a cluster, and probes of the machine
     Bench(bench::Args),
+}
+
+/// How a process runs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Process {
+    /// Folder of log files, instead of stderr
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Run in the background: returns when it is ready, or with its error [log: ~/logs/rocketmqlogs]
+    #[arg(long)]
+    pub daemon: bool,
+    /// File with the process id while it runs [of a daemon: /run/rocketmq/NAME.pid]
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Set by --daemon for the process that it starts
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// A running instance, for `rocketmq stop`, `status` and `reload`.
+#[derive(Debug, Args)]
+pub struct Instance {
+    /// Its name: dev, namesrv, broker, or the stem of its file (`rocketmq run -c NAME.toml`)
+    #[arg(value_name = "NAME")]
+    pub instance: String,
+    /// Its pid file [default: /run/rocketmq/NAME.pid]
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// `rocketmq dev`.
@@ -52,6 +91,9 @@ pub struct Dev {
     /// Address that clients are told; 127.0.0.1 if not given, which serves clients on this machine
     #[arg(long, value_name = "IP", value_parser = advertisable)]
     pub advertise: Option<IpAddr>,
+    /// How it runs.
+    #[command(flatten)]
+    pub process: Process,
 }
 
 /// `rocketmq namesrv`.
@@ -66,6 +108,9 @@ pub struct Namesrv {
     /// Folder for what is kept [default: ~/namesrv, as Java's]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// How it runs.
+    #[command(flatten)]
+    pub process: Process,
 }
 
 /// `rocketmq broker`.
@@ -83,6 +128,9 @@ pub struct Broker {
     /// Where to listen: IP:PORT, IP or :PORT [default: 0.0.0.0:10911]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// How it runs.
+    #[command(flatten)]
+    pub process: Process,
 }
 
 /// `rocketmq run`.
@@ -91,6 +139,9 @@ pub struct Run {
     /// The file, with sections [namesrv], [broker], [log]; the commented files of conf/ are the defaults
     #[arg(short = 'c', long = "config-file", value_name = "FILE")]
     pub config: PathBuf,
+    /// How it runs.
+    #[command(flatten)]
+    pub process: Process,
 }
 
 /// `rocketmq config`.

@@ -14,6 +14,7 @@ pub mod advertise;
 pub mod broker_conf;
 pub mod cli;
 pub mod config_command;
+pub mod daemon;
 pub mod explain;
 pub mod layers;
 pub mod lint;
@@ -51,23 +52,31 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: cli::Cli) -> ExitCode {
     let (name, ended) = match arguments.command {
-        cli::Command::Dev(args) => ("dev", serve("dev", plan::dev(&args))),
-        cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", plan::namesrv(&args))),
-        cli::Command::Broker(args) => ("broker", serve("broker", plan::broker(&args))),
+        cli::Command::Dev(args) => ("dev", serve("dev", &args.process, || plan::dev(&args))),
+        cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", &args.process, || plan::namesrv(&args))),
+        cli::Command::Broker(args) => ("broker", serve("broker", &args.process, || plan::broker(&args))),
         cli::Command::Admin => return admin::run(&[]),
         cli::Command::Run(args) => {
             let name = instance(&args.config);
-            return outcome(&name, serve(&name, plan::run(&args)));
+            return outcome(&name, serve(&name, &args.process, || plan::run(&args)));
         }
-        cli::Command::Config(command) => ("config", config_command::run(&command)),
-        cli::Command::Bench(args) => ("bench", bench::run(args).map_err(|error| vec![error.to_string()])),
+        cli::Command::Config(command) => ("config", config_command::run(&command).map(done)),
+        cli::Command::Stop(args) => ("stop", daemon::stop(&args).map(done)),
+        cli::Command::Status(args) => ("status", daemon::status(&args).map(done)),
+        cli::Command::Reload(args) => ("reload", daemon::reload(&args).map(done)),
+        cli::Command::Shutdown { role } => ("shutdown", daemon::shutdown(role).map(done)),
+        cli::Command::Bench(args) => ("bench", bench::run(args).map(done).map_err(|error| vec![error.to_string()])),
     };
     outcome(name, ended)
 }
 
-fn outcome(name: &str, ended: Result<(), Vec<String>>) -> ExitCode {
+fn done(_: ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+fn outcome(name: &str, ended: Result<ExitCode, Vec<String>>) -> ExitCode {
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problems) => {
             problems.iter().for_each(|problem| eprintln!("rocketmq {name}: {problem}"));
             ExitCode::from(FAILED)
@@ -80,10 +89,21 @@ fn instance(file: &Path) -> String {
     file.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-fn serve(name: &str, planned: Result<plan::Plan, Vec<String>>) -> Result<(), Vec<String>> {
-    let plan = planned?;
+fn serve(
+    name: &str,
+    process: &cli::Process,
+    plan: impl FnOnce() -> Result<plan::Plan, Vec<String>>,
+) -> Result<ExitCode, Vec<String>> {
+    if process.daemon {
+        return daemon::launch();
+    }
+    if process.detached {
+        daemon::detach();
+    }
+    let mut plan = plan()?;
+    plan.process(name, process)?;
     plan.preflight()?;
-    run::run(name, plan)
+    run::run(name, plan).map(done)
 }
 
 fn usage(told: &clap::Error) -> ExitCode {

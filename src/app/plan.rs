@@ -12,7 +12,7 @@ use super::cli;
 use super::keys::Table;
 use super::layers::{self, Layers};
 use super::settings::{Role, Setting};
-use super::{logging, namesrv_conf, preflight, properties};
+use super::{daemon, logging, namesrv_conf, preflight, properties};
 use crate::{broker, namesrv, store};
 
 /// The roles of one process.
@@ -24,6 +24,10 @@ pub struct Plan {
     pub broker: Option<BrokerPlan>,
     /// How to log.
     pub log: logging::Settings,
+    /// The pid file, if there is one.
+    pub pid_file: Option<PathBuf>,
+    /// Whether it runs in the background.
+    pub detached: bool,
     /// What an operator should look at: unknown keys and the like.
     pub warnings: Vec<String>,
     /// Keys of the file that change nothing here, with the reason.
@@ -221,6 +225,25 @@ impl Plan {
         Ok(())
     }
 
+    /// Takes over the flags that say how a process runs. A daemon has no stderr, so it logs to where Java's does.
+    pub fn process(&mut self, name: &str, process: &cli::Process) -> Result<(), Vec<String>> {
+        if let Some(folder) = &process.log_dir {
+            self.log.dir = Some(absolute("--log-dir", folder)?);
+        }
+        self.detached = process.detached;
+        self.pid_file.clone_from(&process.pid_file);
+        if process.detached {
+            self.pid_file = self.pid_file.take().or_else(|| Some(daemon::pid_file(name)));
+            if self.log.dir.is_none() {
+                self.log.dir = Some(home()?.join("logs/rocketmqlogs"));
+            }
+        }
+        if let Some(file) = self.pid_file.take() {
+            self.pid_file = Some(absolute("--pid-file", &file)?);
+        }
+        Ok(())
+    }
+
     /// Everything that can be known to fail before anything is touched.
     pub fn preflight(&self) -> Result<(), Vec<String>> {
         let mut checks = Vec::new();
@@ -233,6 +256,13 @@ impl Plan {
             checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
             checks.push(preflight::folder("broker", &broker.store.root));
             checks.push(preflight::unlocked("broker", &broker.store.root));
+        }
+        if let Some(file) = &self.pid_file {
+            checks.push(daemon::PidFile::check(file));
+            checks.push(preflight::folder("the pid file", file.parent().unwrap_or(file)));
+        }
+        if let Some(folder) = &self.log.dir {
+            checks.push(preflight::folder("the log", folder));
         }
         let mut problems: Vec<String> = checks.into_iter().filter_map(Result::err).collect();
         problems.dedup();

@@ -60,7 +60,8 @@ pub fn unlocked(what: &str, root: &Path) -> Result<(), String> {
     }
 }
 
-fn process(pid: i32) -> String {
+/// A process for people: its id and its name.
+pub fn process(pid: i32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     match name.trim() {
         "" => format!("process {pid}"),

@@ -4,10 +4,14 @@
 use std::fmt;
 use std::io::{self, Write};
 
+/// What the headline of a report says; whoever waits for a start waits for it.
+pub const READY: &str = " is ready";
+
 /// A report: a headline and rows of a name with one or more lines.
 #[derive(Debug)]
 pub struct Report {
     headline: String,
+    java: Vec<String>,
     rows: Vec<(&'static str, Vec<String>)>,
     hints: Vec<String>,
 }
@@ -15,8 +19,14 @@ pub struct Report {
 impl Report {
     /// A report about `what`, which is now ready.
     pub fn ready(what: &str, took_ms: u128) -> Report {
-        let headline = format!("rocketmq {} {what} is ready (started in {took_ms} ms)", env!("CARGO_PKG_VERSION"));
-        Report { headline, rows: Vec::new(), hints: Vec::new() }
+        let headline = format!("rocketmq {} {what}{READY} (started in {took_ms} ms)", env!("CARGO_PKG_VERSION"));
+        Report { headline, java: Vec::new(), rows: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Adds a line that Java's server prints when it has started, in its words: scripts wait for it.
+    pub fn java(&mut self, line: String) {
+        tracing::info!("{line}");
+        self.java.push(line);
     }
 
     /// Adds a row; further lines of it are indented.
@@ -40,6 +50,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.java.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "{}\n", self.headline)?;
         let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, lines) in &self.rows {

@@ -12,6 +12,7 @@ use crate::namesrv::NameServer;
 use crate::net::control::ControlRuntime;
 use crate::net::limits::Limits;
 
+use super::daemon::{self, PidFile};
 use super::plan::{BrokerPlan, NamesrvPlan, Plan};
 use super::report::Report;
 use super::{logging, signals};
@@ -59,9 +60,16 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     for failure in failures.into_iter().flatten() {
         control.handle().spawn(wake_when(failure, signals.waker()));
     }
+    let pid_file = plan.pid_file.as_deref().map(PidFile::write).transpose()?;
     report(what, plan, &log, began).print();
+    if plan.detached {
+        daemon::let_go().map_err(|error| format!("letting go of the terminal: {error}"))?;
+    }
 
-    let signal = signals.wait();
+    let signal = signals.wait(|| match log.reopen() {
+        Ok(()) => tracing::info!("the log was opened anew; settings change with a restart"),
+        Err(error) => tracing::error!("the log cannot be opened anew: {error}"),
+    });
 
     // The stop list: clients lose the broker before the name server that told them of it.
     tracing::info!("stopping: {}", signal.unwrap_or("an event loop has died, its panic is in the log above"));
@@ -70,6 +78,7 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
         name_server.shutdown(DRAIN);
     }
     runtime.shutdown(DRAIN);
+    drop(pid_file);
     stopped?;
     match signal {
         Some(_) => tracing::info!("stopped"),
@@ -85,6 +94,9 @@ async fn wake_when(mut failure: Shutdown, waker: signals::Waker) {
 
 fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report {
     let mut report = Report::ready(what, began.elapsed().as_millis());
+    if what != "dev" {
+        boot_success(&mut report, plan);
+    }
     if let Some(namesrv) = &plan.namesrv {
         report.row("name server", vec![format!("listens on {}", namesrv.listens())]);
     }
@@ -98,6 +110,21 @@ fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report
     }
     report.hint("Ctrl-C stops.");
     report
+}
+
+/// What Java's servers print and log when they have started.
+fn boot_success(report: &mut Report, plan: &Plan) {
+    if plan.namesrv.is_some() {
+        report.java("The Name Server boot success. serializeType=JSON".to_owned());
+    }
+    if let Some(BrokerPlan { config, .. }) = &plan.broker {
+        let registered = match config.namesrv_addrs.as_slice() {
+            [] => String::new(),
+            some => format!(" and name server is {}", some.join(";")),
+        };
+        let (name, address) = (&config.broker_name, config.store_host());
+        report.java(format!("The broker[{name}, {address}] boot success. serializeType=JSON{registered}"));
+    }
 }
 
 fn report_broker(report: &mut Report, broker: &BrokerPlan) {

@@ -1,10 +1,11 @@
 //! Signals: SIGINT and SIGTERM ask for a clean stop; a second one, while the stop is under way, ends the process at once.
+//! SIGHUP reloads; a terminal that closes sends it too, and does not end a server.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::iterator::backend::Handle;
 
@@ -33,7 +34,7 @@ impl Waiting {
             signal_hook::flag::register_conditional_shutdown(signal, ENDED_AT_ONCE, stopping.clone())?;
             signal_hook::flag::register(signal, stopping.clone())?;
         }
-        Ok(Waiting { signals: Signals::new(STOPPING.map(|(signal, _)| signal))? })
+        Ok(Waiting { signals: Signals::new([SIGHUP, SIGINT, SIGTERM])? })
     }
 
     /// Something that ends `wait` without a signal.
@@ -41,10 +42,15 @@ impl Waiting {
         Waker(self.signals.handle())
     }
 
-    /// Blocks until a signal comes; its name. `None` when a waker ended it.
-    pub fn wait(&mut self) -> Option<&'static str> {
-        let signal = self.signals.forever().next()?;
-        STOPPING.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
+    /// Blocks until a signal asks for the stop; its name. `None` when a waker ended it. SIGHUP calls `reload`.
+    pub fn wait(&mut self, reload: impl Fn()) -> Option<&'static str> {
+        for signal in self.signals.forever() {
+            match STOPPING.iter().find(|(number, _)| *number == signal) {
+                Some((_, name)) => return Some(name),
+                None => reload(),
+            }
+        }
+        None
     }
 }
 

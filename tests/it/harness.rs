@@ -161,11 +161,18 @@ impl Server {
 
     /// Starts the program.
     pub fn spawn(home: &Path, args: &[&str]) -> Server {
-        let mut child = rocketmq(home).args(args).spawn().expect("the program was built");
+        Server::watch(rocketmq(home).args(args))
+    }
+
+    /// Starts a command that becomes the program.
+    pub fn watch(command: &mut Command) -> Server {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        let mut child = command.spawn().expect("the program was built");
         let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         follow(child.stdout.take(), lines.clone());
         follow(child.stderr.take(), lines.clone());
-        Server { child, lines, announced: Vec::new(), what: format!("rocketmq {}", args.join(" ")) }
+        Server { child, lines, announced: Vec::new(), what }
     }
 
     /// Says that lines with this text may be warnings or errors.
