@@ -6,7 +6,7 @@ use std::io::Write;
 use super::arguments::{Arguments, COMMON, Flag, may, need, switch};
 use super::output::Output;
 use super::session::Session;
-use super::{Failure, brokers, consumers, messages, namesrv, topics};
+use super::{Failure, brokers, consumers, messages, namesrv, offsets, running, stats, topics};
 
 /// A row of [`COMMANDS`].
 pub struct Command {
@@ -247,6 +247,67 @@ pub const COMMANDS: &[Command] = &[
         flags: &[TOPIC, may("a", "amount", "messages [100]"), may("s", "size", "bytes of a body [128]")],
         one_of: &[],
         run: messages::check_send_time,
+    },
+    Command {
+        name: "consumerStatus",
+        summary: "Query consumer's internal data structure.",
+        flags: &[
+            need("g", "consumerGroup", "consumer group"),
+            may("i", "clientId", "this member only, printed here"),
+            may("b", "brokerAddr", "ask this broker"),
+            switch("s", "jstack", "with the stacks of its threads"),
+        ],
+        one_of: &[],
+        run: running::status,
+    },
+    Command {
+        name: "resetOffsetByTime",
+        summary: "Reset consumer offset by timestamp(without client restart).",
+        flags: &[
+            need("g", "group", "consumer group"),
+            TOPIC,
+            need("s", "timestamp", "now, milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS; -1 is the end"),
+            may("f", "force", "forward as well as back (true|false) [true]"),
+            may("b", "broker", "one queue: its broker, with -q"),
+            may("q", "queue", "one queue: its number, with -b"),
+            may("o", "offset", "one queue: this offset instead of the time"),
+            may("c", "cluster", "ask the brokers of this cluster, for a topic without a route of its own"),
+        ],
+        one_of: &[],
+        run: offsets::reset,
+    },
+    Command {
+        name: "cloneGroupOffset",
+        summary: "Clone offset from other group.",
+        flags: &[
+            need("s", "srcGroup", "the group to copy from"),
+            need("d", "destGroup", "the group to copy to"),
+            TOPIC,
+            may("o", "offline", "changes nothing"),
+        ],
+        one_of: &[],
+        run: offsets::clone,
+    },
+    Command {
+        name: "statsAll",
+        summary: "Topic and Consumer tps stats.",
+        flags: &[switch("a", "activeTopic", "topics with messages today only"), may("t", "topic", "this topic only")],
+        one_of: &[],
+        run: stats::all,
+    },
+    Command {
+        name: "clusterRT",
+        summary: "List All clusters Message Send RT.",
+        flags: &[
+            may("a", "amount", "messages to each broker [100]"),
+            may("s", "size", "bytes of a body [128]"),
+            may("c", "cluster", "this cluster only"),
+            may("p", "printLog", "lines with | between fields (true|false) [false]"),
+            may("m", "machineRoom", "a name for these lines"),
+            may("i", "interval", "seconds between rounds [10]"),
+        ],
+        one_of: &[],
+        run: stats::cluster_send_time,
     },
     Command {
         name: "clusterList",

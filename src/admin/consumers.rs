@@ -281,7 +281,7 @@ pub(super) fn consumers(session: &Session, group: &str) -> Result<ConsumerConnec
     Err(Failure::Other(format!("no member of group {group} is online")))
 }
 
-fn consumers_at(session: &Session, addr: &str, group: &str) -> Result<Option<ConsumerConnection>, Failure> {
+pub(super) fn consumers_at(session: &Session, addr: &str, group: &str) -> Result<Option<ConsumerConnection>, Failure> {
     let code = request::GET_CONSUMER_CONNECTION_LIST;
     match session.call(addr, code, &[("consumerGroup", Value::Str(group))], b"") {
         Err(failure) if failure.response() == Some(response::CONSUMER_NOT_ONLINE) => Ok(None),

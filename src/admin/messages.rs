@@ -19,7 +19,7 @@ use crate::wire::message::properties::{self, java_hash};
 
 pub(super) use find::{by_id, by_key, by_offset, by_unique_key};
 pub(super) use print::{consume, print, print_queue};
-pub(super) use send::{check_send_time, send};
+pub(super) use send::{check_send_time, filling, send, time_sends};
 
 /// Most bytes of a body that is unpacked.
 const BODY_LEN_MAX: usize = 64 << 20;

@@ -7,8 +7,11 @@ mod commands;
 mod consumers;
 mod messages;
 mod namesrv;
+mod offsets;
 mod output;
+mod running;
 mod session;
+mod stats;
 mod topics;
 
 use std::io::Write;

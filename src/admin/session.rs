@@ -98,6 +98,17 @@ impl Session {
         Ok(path.display().to_string())
     }
 
+    /// Writes a report under the working directory, where Java's tools write it.
+    pub fn keep_report(&self, path: &str, text: &str) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::Other(format!("cannot write the report {path}: {error}"));
+        // A client's name is its own: it must not lead out of the folder.
+        let path = path.split('/').filter(|part| *part != "..").collect::<Vec<_>>().join("/");
+        let path = std::env::current_dir().map_err(failed)?.join(path);
+        RealDisk.create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+        let file = RealDisk.open(&path, Open::Create).map_err(failed)?;
+        file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0)).map_err(failed)
+    }
+
     /// The failure that an answer with an unexpected code is.
     pub fn refused(&self, addr: &str, code: i32, answer: &Response) -> Failure {
         let remark = answer.remark.clone().unwrap_or_default();

@@ -153,6 +153,56 @@ pub(super) fn resend(session: &Session, message: &Message, out: &mut Output<'_>)
     out.record(json!({"originalMsgId": message.offset_id(), "msgId": sent.id, "sendResult": sent.status}))
 }
 
+/// Largest body that `-s` makes; no broker takes more.
+const FILLING_LEN_MAX: usize = 16 << 20;
+
+/// A body of the size that was asked for.
+pub(in crate::admin) fn filling(given: &Arguments) -> Result<Vec<u8>, Failure> {
+    let size: usize = given.number("size")?.unwrap_or(128);
+    match size <= FILLING_LEN_MAX {
+        true => Ok(vec![b'a'; size]),
+        false => Err(Failure::Usage(format!("-s {size}: at most {FILLING_LEN_MAX} bytes fit into a message"))),
+    }
+}
+
+/// What a row of sends came to.
+pub(in crate::admin) struct Timed {
+    /// How many were stored.
+    pub sent: usize,
+    /// Milliseconds per send, without the first, which makes the connection.
+    pub average_ms: f64,
+}
+
+/// Sends to one broker, one message after the other.
+pub(in crate::admin) fn time_sends(
+    session: &Session,
+    topic: &str,
+    broker_name: &str,
+    addr: &str,
+    amount: usize,
+    body: &[u8],
+) -> Timed {
+    let target = Target { broker_name: broker_name.to_owned(), addr: addr.to_owned(), queue_id: 0 };
+    let (mut sent, mut spent) = (0, Vec::new());
+    for _ in 0..amount {
+        let (stored, took) = timed(session, &target, topic, body);
+        sent += usize::from(stored);
+        spent.push(took);
+    }
+    Timed { sent, average_ms: average(&spent) }
+}
+
+fn timed(session: &Session, target: &Target, topic: &str, body: &[u8]) -> (bool, u64) {
+    let began = session.clock.now();
+    let sent = send_to(session, target, &New { topic, flag: 0, properties: Vec::new(), body });
+    (sent.is_ok(), session.clock.now().saturating_sub(began))
+}
+
+fn average(spent: &[u64]) -> f64 {
+    let counted = spent.get(1..).filter(|rest| !rest.is_empty()).unwrap_or(spent);
+    counted.iter().sum::<u64>() as f64 / counted.len().max(1) as f64
+}
+
 pub(in crate::admin) fn check_send_time(
     session: &Session,
     given: &Arguments,
@@ -160,7 +210,7 @@ pub(in crate::admin) fn check_send_time(
 ) -> Result<(), Failure> {
     let topic = given.need("topic")?;
     let amount: usize = given.number("amount")?.unwrap_or(100);
-    let body = vec![b'a'; given.number("size")?.unwrap_or(128)];
+    let body = filling(given)?;
     let targets = targets(&session.route(topic)?);
     if targets.is_empty() || amount == 0 {
         return Err(Failure::Other(format!("topic {topic} cannot be written")));
@@ -169,22 +219,17 @@ pub(in crate::admin) fn check_send_time(
     out.head(FORMAT, &["#Broker Name", "#QID", "#Send Result", "#RT"])?;
     let mut spent = Vec::new();
     for target in targets.iter().cycle().take(amount) {
-        let began = session.clock.now();
-        let sent = send_to(session, target, &New { topic, flag: 0, properties: Vec::new(), body: &body });
-        let took = session.clock.now().saturating_sub(began);
+        let (stored, took) = timed(session, target, topic, &body);
         spent.push(took);
         out.row(
             FORMAT,
             &[
                 ("brokerName", target.broker_name.as_str().into()),
                 ("queueId", target.queue_id.into()),
-                ("sendResult", sent.is_ok().to_string().into()),
+                ("sendResult", stored.to_string().into()),
                 ("rt", took.into()),
             ],
         )?;
     }
-    // The first one made the connection.
-    let counted = spent.get(1..).filter(|rest| !rest.is_empty()).unwrap_or(&spent);
-    let average = counted.iter().sum::<u64>() as f64 / counted.len() as f64;
-    out.line(format_args!("Avg RT: {average:.2}"))
+    out.line(format_args!("Avg RT: {:.2}", average(&spent)))
 }
