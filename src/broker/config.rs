@@ -175,3 +175,35 @@ impl Config {
         SocketAddr::new(self.broker_ip1, self.listen_port)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_all_problems_are_told_at_once() {
+        assert_eq!(Config::default().check(), Vec::<String>::new());
+        let bad = Config {
+            broker_name: " ".into(),
+            broker_id: 1,
+            listen_port: 2,
+            loops: 0,
+            max_message_size: 0,
+            access_message_in_memory_max_ratio: 101,
+            enable_property_filter: true,
+            ..Config::default()
+        };
+        let problems = bad.check();
+        for key in [
+            "brokerName",
+            "brokerId",
+            "listenPort",
+            "event loops",
+            "maxMessageSize",
+            "accessMessageInMemoryMaxRatio",
+            "enablePropertyFilter",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(key)), "{key} in {problems:?}");
+        }
+    }
+}

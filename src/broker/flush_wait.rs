@@ -69,6 +69,11 @@ impl FlushWaits {
         self.queue.len() >= FLUSH_WAITS_MAX
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -105,6 +105,12 @@ impl Holds {
         woken.extend(self.by_deadline.range(..=(now, Slot::MAX)).map(|(_, slot)| *slot));
     }
 
+    /// The pulls of topics that satisfy `gone`, into `woken`.
+    pub fn of_topics(&self, gone: impl Fn(&str) -> bool, woken: &mut Vec<Slot>) {
+        let held = self.slots.iter().enumerate().filter_map(|(slot, held)| Some((slot as Slot, held.as_ref()?)));
+        woken.extend(held.filter(|(_, held)| gone(held.queue.topic())).map(|(slot, _)| slot));
+    }
+
     /// All pulls, into `woken`: the loop ends, or something changed that no queue tells.
     pub fn all(&self, woken: &mut Vec<Slot>) {
         woken.extend(self.by_deadline.iter().map(|(_, slot)| *slot));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use smallvec::SmallVec;
 use tokio::runtime;
 
@@ -15,7 +16,8 @@ use crate::net::mailbox::Mailboxes;
 use crate::net::server::LoopContext;
 use crate::net::service::{Conn, Outbox, Outcome, RequestCx, Service};
 use crate::store::{AppendError, Batch, Event, FlushMode, Grown};
-use crate::wire::codes::{self, Server, Speed, Status, request, response};
+use crate::wire::body::DataVersion;
+use crate::wire::codes::{self, RequestName, Server, Speed, Status, request, response};
 use crate::wire::command::{self, Command, ReplyTo};
 use crate::wire::request::{Pull, Send};
 
@@ -88,6 +90,8 @@ pub struct BrokerService {
     control: runtime::Handle,
     cold_reader: ColdReader,
     topics: TopicsView,
+    /// The topics that the held pulls were last compared with: a pull of a topic that is gone has to be told.
+    topics_seen: DataVersion,
     batch: Batch,
     sender: Sender,
     sync_flush: bool,
@@ -107,6 +111,7 @@ impl BrokerService {
     pub fn new(handles: Arc<Handles>, context: LoopContext<Mail>, cold_reader: ColdReader) -> Self {
         BrokerService {
             topics: handles.topics.view(),
+            topics_seen: DataVersion::default(),
             sender: Sender::new(handles.config.clone(), context.loop_index as u16, handles.clock.now()),
             sync_flush: handles.store.flush_mode() == FlushMode::Sync,
             loop_index: context.loop_index,
@@ -253,7 +258,9 @@ impl BrokerService {
         self.waiting_bytes -= waiting.iter().map(|request| request.body.len()).sum::<usize>();
         let now = self.handles.clock.now();
         for request in waiting {
-            let Some(out) = outbox.buffer(request.conn.id) else { continue };
+            // Who sends oneway and hangs up has sent all the same.
+            let mut nobody = BytesMut::new();
+            let out = outbox.buffer(request.conn.id).unwrap_or(&mut nobody);
             match &made {
                 Ok(()) => {
                     let mut cx = RequestCx { conn: request.conn, out, now };
@@ -470,8 +477,12 @@ impl BrokerService {
                 let request = OwnedRequest::new(cx, request);
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), request)))
             }
-            _ => {
-                let remark = format!(" request type {} not supported", request.code);
+            row => {
+                let mut remark = format!(" request type {} not supported", request.code);
+                if let Some((Server::Broker, Status::Later(theme))) = row {
+                    let name = RequestName(request.code);
+                    remark.push_str(&format!(": {name} belongs to {theme}, which this broker does not have yet"));
+                }
                 command::write_response(cx.out, reply, response::REQUEST_CODE_NOT_SUPPORTED, Some(&remark), &[], &[]);
                 Outcome::Done
             }
@@ -537,8 +548,17 @@ impl Service for BrokerService {
         self.handles.clients.closed(conn.id);
     }
 
+    fn owed(&self) -> usize {
+        self.flush_waits.len() + self.waiting_sends
+    }
+
     fn timer(&mut self, now: Millis, outbox: &mut dyn Outbox) {
         self.holds.expired(now, &mut self.woken);
+        let topics = self.topics.table();
+        if self.topics_seen != topics.version {
+            self.topics_seen = topics.version;
+            self.holds.of_topics(|topic| topics.get(topic).is_none(), &mut self.woken);
+        }
         self.run_woken(outbox);
         while let Some(wait) = self.flush_waits.pop_expired(now) {
             self.answer_flush_wait(&wait, response::FLUSH_DISK_TIMEOUT, outbox);

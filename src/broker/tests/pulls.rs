@@ -147,6 +147,20 @@ fn a_held_pull_is_answered_when_its_time_is_over() {
 }
 
 #[test]
+fn a_held_pull_of_a_deleted_topic_is_told_so() {
+    for loops in LOOPS {
+        let broker = start("pull-deleted", loops);
+        let mut client = broker.connect();
+        client.put("Gone", 0, "x", "");
+        client.send(request::PULL_MESSAGE, &pull_fields("G", "Gone", "0", "1", "6", "*"), &[]);
+        wait_until(|| broker.running().handles().held.total() == 1);
+        let deleted = broker.connect().call(request::DELETE_TOPIC_IN_BROKER, &[("topic", "Gone")], &[]);
+        assert_eq!(deleted.code, 0, "{deleted:?}");
+        assert_eq!(client.receive().code, response::TOPIC_NOT_EXIST);
+    }
+}
+
+#[test]
 fn what_a_connection_held_is_forgotten_with_it() {
     for loops in LOOPS {
         let broker = start("pull-closed", loops);
