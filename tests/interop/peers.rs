@@ -311,7 +311,13 @@ impl Talk {
     /// Ends its standard input (the sign to stop) and waits for its last words; gives all it said.
     pub fn finish(mut self) -> Vec<Event> {
         self.stdin = None;
-        self.until("its end", |heard| heard.iter().any(|event| matches!(kind(event), "done" | "failed")));
+        let deadline = Instant::now() + PATIENCE;
+        while !self.heard.last().is_some_and(|event| matches!(kind(event), "done" | "failed")) {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.heard.push(event),
+                Err(error) => self.fail(&format!("{error} before its last words")),
+            }
+        }
         if let Some(failed) = self.heard.iter().find(|event| kind(event) == "failed") {
             self.fail(&format!("failed: {failed:?}"));
         }
@@ -453,14 +459,24 @@ impl JavaServer {
 
 /// Opens the store in `store_root` with a Java broker of `version` and reads `topic` through it: one `message` event for
 /// each message of each queue, with `queue`, `offset`, `key`, `crc`, `len`, `msgId` and `properties`, beside `queue`
-/// events with `min` and `max`. `lines` must give the file sizes that the store was written with. The broker is stopped as
+/// events with `min` and `max`; the first four alone where `brief`. `lines` must give the file sizes that the store was written with. The broker is stopped as
 /// an operator does, so the store is closed cleanly when this returns.
-pub fn java_reads(version: &str, folder: &Path, store_root: &Path, lines: &[(&str, &str)], topic: &str) -> Vec<Event> {
+pub fn java_reads(
+    version: &str,
+    folder: &Path,
+    store_root: &Path,
+    lines: &[(&str, &str)],
+    topic: &str,
+    brief: bool,
+) -> Vec<Event> {
     let namesrv = JavaServer::namesrv(version, folder, "reading-namesrv");
     let address = namesrv.address.to_string();
     let mut broker = JavaServer::broker(version, folder, "reading-broker", store_root, &address, lines);
     wait_for_route(namesrv.address, topic, &["broker-a"]);
-    let arguments = [("namesrv", address.as_str()), ("group", "reading_group"), ("topic", topic)];
+    let mut arguments = vec![("namesrv", address.as_str()), ("group", "reading_group"), ("topic", topic)];
+    if brief {
+        arguments.push(("brief", "true"));
+    }
     let heard = Talk::start(Client::Java("4.9.7"), folder, "pull", &arguments).finish();
     broker.process.stop();
     heard
