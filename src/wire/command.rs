@@ -125,6 +125,12 @@ impl<'a> Ext<'a> {
         self.slots.push((name.into(), value.into()));
     }
 
+    /// Adds a field that lies in the frame.
+    #[inline]
+    pub(super) fn push_borrowed(&mut self, name: &'a str, value: &'a str) {
+        self.slots.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+    }
+
     /// Takes a field out, however often it is there.
     pub fn remove(&mut self, name: &str) {
         self.slots.retain(|(key, _)| key != name);

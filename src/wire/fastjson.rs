@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 pub use ser::Form;
-pub(crate) use ser::write_text;
+pub(crate) use ser::write_escaped;
 pub use tree::{Json, Key, parse, parse_bounded, parse_literally};
 
 /// Deepest nesting that is read, in containers; fastjson bodies need less than ten.

@@ -32,8 +32,14 @@ pub(super) fn to_vec<T: Serialize + ?Sized>(value: &T, form: Form) -> Vec<u8> {
 }
 
 /// Appends `text` in quotes with fastjson's escapes.
-pub(crate) fn write_text(out: &mut impl BufMut, text: &str, form: Form) {
-    out.put_u8(b'"');
+fn write_text(out: &mut Vec<u8>, text: &str, form: Form) {
+    out.push(b'"');
+    write_escaped(out, text, form);
+    out.push(b'"');
+}
+
+/// Appends `text` with fastjson's escapes, without quotes.
+pub(crate) fn write_escaped(out: &mut impl BufMut, text: &str, form: Form) {
     let mut from = 0;
     for (at, character) in text.char_indices() {
         let short = match character {
@@ -62,7 +68,6 @@ pub(crate) fn write_text(out: &mut impl BufMut, text: &str, form: Form) {
         }
     }
     out.put_slice(&text.as_bytes()[from..]);
-    out.put_u8(b'"');
 }
 
 struct Writer {
@@ -112,10 +117,14 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn separate(&mut self) -> usize {
+    fn comma(&mut self) {
         if self.writer.out.len() > self.start {
             self.writer.out.push(b',');
         }
+    }
+
+    fn separate(&mut self) -> usize {
+        self.comma();
         self.writer.line();
         self.writer.out.len()
     }
@@ -161,8 +170,12 @@ impl Open<'_> {
                 written[a.start - start..a_key - start].cmp(&written[b.start - start..b_key - start])
             });
             for (member, _) in std::mem::take(&mut self.members) {
-                self.separate();
-                self.writer.out.extend_from_slice(&written[member.start - start..member.end - start]);
+                let text = &written[member.start - start..member.end - start];
+                self.comma();
+                if text.first() == Some(&b'"') {
+                    self.writer.line();
+                }
+                self.writer.out.extend_from_slice(text);
             }
         }
         self.writer.depth -= 1;

@@ -33,9 +33,21 @@ fn language_of(name: &str) -> u8 {
 }
 
 pub(in super::super) fn parse<'a>(frame: &Frame<'a>) -> Result<Command<'a>, HeaderError> {
+    let mut command = Command {
+        code: 0,
+        language: 0,
+        version: 0,
+        opaque: 0,
+        flag: 0,
+        remark: None,
+        ext: Ext::default(),
+        body: frame.body,
+        serialization: Serialization::Json,
+    };
+    // Filled in place: a command is a kilobyte, not to be moved about.
     let text = std::str::from_utf8(frame.header).ok();
-    match text.and_then(|text| Scanner { text, bytes: text.as_bytes(), at: 0 }.command(frame.body)) {
-        Some(command) => Ok(command),
+    match text.and_then(|text| Scanner { text, bytes: text.as_bytes(), at: 0 }.read(&mut command)) {
+        Some(()) => Ok(command),
         None => parse_tolerantly(frame),
     }
 }
@@ -106,18 +118,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn command(mut self, body: &'a [u8]) -> Option<Command<'a>> {
-        let mut command = Command {
-            code: 0,
-            language: 0,
-            version: 0,
-            opaque: 0,
-            flag: 0,
-            remark: None,
-            ext: Ext::default(),
-            body,
-            serialization: Serialization::Json,
-        };
+    fn read(mut self, command: &mut Command<'a>) -> Option<()> {
         self.skip_blanks();
         self.expect(b'{')?;
         loop {
@@ -144,7 +145,7 @@ impl<'a> Scanner<'a> {
             }
         }
         self.skip_blanks();
-        (self.at == self.bytes.len()).then_some(command)
+        (self.at == self.bytes.len()).then_some(())
     }
 
     fn fields(&mut self, ext: &mut Ext<'a>) -> Option<()> {
@@ -160,12 +161,15 @@ impl<'a> Scanner<'a> {
             return Some(());
         }
         loop {
-            self.skip_blanks();
-            let name = self.name()?;
-            self.skip_blanks();
-            match self.scalar()? {
-                Some(value) => ext.push(name, value),
-                None => ext.remove(name),
+            if let Some((name, value)) = self.usual_field() {
+                ext.push_borrowed(name, value);
+                match self.next()? {
+                    b',' => continue,
+                    b'}' => return Some(()),
+                    _ => self.at -= 1,
+                }
+            } else {
+                self.field(ext)?;
             }
             self.skip_blanks();
             match self.next()? {
@@ -174,6 +178,37 @@ impl<'a> Scanner<'a> {
                 _ => return None,
             }
         }
+    }
+
+    /// `"name":"value"` without a blank or an escape, as nearly every field is; otherwise nothing is taken.
+    #[inline(always)]
+    fn usual_field(&mut self) -> Option<(&'a str, &'a str)> {
+        let name = self.at + 1;
+        let name_end = name + find_special(self.bytes.get(name..)?)?;
+        if self.bytes.get(name - 1) != Some(&b'"') || self.bytes.get(name_end..name_end + 3) != Some(b"\":\"") {
+            return None;
+        }
+        let value = name_end + 3;
+        let value_end = value + find_special(&self.bytes[value..])?;
+        if self.bytes[value_end] != b'"' {
+            return None;
+        }
+        let field = (self.text.get(name..name_end)?, self.text.get(value..value_end)?);
+        self.at = value_end + 1;
+        Some(field)
+    }
+
+    /// Any other field.
+    #[inline(never)]
+    fn field(&mut self, ext: &mut Ext<'a>) -> Option<()> {
+        self.skip_blanks();
+        let name = self.name()?;
+        self.skip_blanks();
+        match self.scalar()? {
+            Some(value) => ext.push(name, value),
+            None => ext.remove(name),
+        }
+        Some(())
     }
 
     fn peek(&self) -> Option<u8> {
@@ -333,6 +368,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// Where the first quote or backslash is, eight bytes at a time.
+#[inline(always)]
 fn find_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -353,57 +389,122 @@ fn find_special(bytes: &[u8]) -> Option<usize> {
 }
 
 pub(in super::super) fn write(out: &mut BytesMut, head: &Head<'_>) {
-    out.reserve(160 + head.ext.len() * 40);
-    out.put_slice(b"{\"code\":");
-    int(out, i64::from(head.code));
+    // The fixed parts take 106 bytes, five numbers of at most 11.
+    let mut len = 192;
+    let mut plain = true;
+    for (name, value) in head.ext {
+        len += name.len() + 6;
+        plain &= is_plain(name);
+        match value {
+            Value::Str(text) => {
+                len += text.len();
+                plain &= is_plain(text);
+            }
+            Value::I64(_) | Value::Bool(_) => len += 20,
+        }
+    }
+    if let Some(remark) = head.remark {
+        len += remark.len();
+        plain &= is_plain(remark);
+    }
+    if !plain {
+        return write_escaped(out, head);
+    }
+    let start = out.len();
+    out.resize(start + len, 0);
+    let mut to = Cursor { buf: &mut out[start..], at: 0 };
+    write_to(&mut to, head);
+    let written = to.at;
+    out.truncate(start + written);
+}
+
+/// The general case, where some text needs escapes.
+#[cold]
+fn write_escaped(out: &mut BytesMut, head: &Head<'_>) {
+    write_to(&mut Escaping(out), head);
+}
+
+/// Where the parts of a header go.
+trait Sink {
+    fn raw(&mut self, bytes: &[u8]);
+    fn text(&mut self, text: &str);
+
+    fn int(&mut self, number: i64) {
+        self.raw(digits(&mut [0; 20], number));
+    }
+}
+
+/// Into a place that is long enough, text that needs no escapes.
+struct Cursor<'a> {
+    buf: &'a mut [u8],
+    at: usize,
+}
+
+impl Sink for Cursor<'_> {
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) {
+        self.buf[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.raw(text.as_bytes());
+    }
+}
+
+struct Escaping<'a>(&'a mut BytesMut);
+
+impl Sink for Escaping<'_> {
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        fastjson::write_escaped(self.0, text, Form::Fastjson);
+    }
+}
+
+#[inline]
+fn write_to(out: &mut impl Sink, head: &Head<'_>) {
+    out.raw(b"{\"code\":");
+    out.int(i64::from(head.code));
     // A response always has extFields: C++ clients look into them without looking whether they are there.
     if !head.ext.is_empty() || head.flag & FLAG_RESPONSE != 0 {
-        out.put_slice(b",\"extFields\":{");
-        for (at, (name, value)) in head.ext.iter().enumerate() {
-            if at > 0 {
-                out.put_u8(b',');
-            }
-            text(out, name);
+        out.raw(b",\"extFields\":{");
+        let mut quote: &[u8] = b"\"";
+        for (name, value) in head.ext {
+            out.raw(quote);
+            quote = b",\"";
+            out.text(name);
+            out.raw(b"\":\"");
             match value {
-                Value::Str(value) => {
-                    out.put_u8(b':');
-                    text(out, value);
-                }
-                Value::I64(number) => {
-                    out.put_slice(b":\"");
-                    int(out, *number);
-                    out.put_u8(b'"');
-                }
-                Value::Bool(true) => out.put_slice(b":\"true\""),
-                Value::Bool(false) => out.put_slice(b":\"false\""),
+                Value::Str(text) => out.text(text),
+                Value::I64(number) => out.int(*number),
+                Value::Bool(true) => out.raw(b"true"),
+                Value::Bool(false) => out.raw(b"false"),
             }
+            out.raw(b"\"");
         }
-        out.put_u8(b'}');
+        out.raw(b"}");
     }
-    out.put_slice(b",\"flag\":");
-    int(out, i64::from(head.flag));
-    out.put_slice(b",\"language\":\"JAVA\",\"opaque\":");
-    int(out, i64::from(head.opaque));
+    out.raw(b",\"flag\":");
+    out.int(i64::from(head.flag));
+    out.raw(b",\"language\":\"JAVA\",\"opaque\":");
+    out.int(i64::from(head.opaque));
     if let Some(remark) = head.remark {
-        out.put_slice(b",\"remark\":");
-        text(out, remark);
+        out.raw(b",\"remark\":\"");
+        out.text(remark);
+        out.raw(b"\"");
     }
-    out.put_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-    int(out, i64::from(VERSION));
-    out.put_u8(b'}');
+    out.raw(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+    out.int(i64::from(VERSION));
+    out.raw(b"}");
 }
 
-fn int(out: &mut BytesMut, number: i64) {
-    out.put_slice(digits(&mut [0; 20], number));
-}
-
-fn text(out: &mut BytesMut, text: &str) {
-    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\');
-    if plain {
-        out.put_u8(b'"');
-        out.put_slice(text.as_bytes());
-        out.put_u8(b'"');
-    } else {
-        fastjson::write_text(out, text, Form::Fastjson);
-    }
+/// Whether fastjson writes the text as it is; without early exit, so that it is done many bytes at a time.
+#[inline]
+fn is_plain(text: &str) -> bool {
+    let odd = |byte: u8| (byte < 0x20) | (byte >= 0x7f) | (byte == b'"') | (byte == b'\\');
+    !text.bytes().fold(false, |found, byte| found | odd(byte))
 }
