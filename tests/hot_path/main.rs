@@ -35,28 +35,32 @@ struct Counting;
 thread_local! {
     /// Allocations of this thread: flusher and deriver allocate at their own pace.
     static ALLOCATIONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// Bytes that this thread holds, more or less: what it frees for others counts too.
+    static BYTES: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
 // SAFETY: everything is handed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as i64);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let _counted = BYTES.try_with(|bytes| bytes.set(bytes.get() - layout.size() as i64));
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
+        count(new_size as i64 - layout.size() as i64);
         unsafe { System.realloc(block, layout, new_size) }
     }
 }
 
-fn count() {
+fn count(grown: i64) {
     // A thread that ends has no counter any more, and nobody asks for it.
     let _counted = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    let _counted = BYTES.try_with(|bytes| bytes.set(bytes.get() + grown));
 }
 
 #[global_allocator]
@@ -112,17 +116,18 @@ fn send_frame(serialization: Serialization, opaque: i32, queue: i64) -> BytesMut
     frame
 }
 
-fn pull_frame(serialization: Serialization, offset: i64) -> BytesMut {
+/// A pull of everything from `offset` on; with `tag`, of that tag alone and willing to wait.
+fn pull_frame(serialization: Serialization, offset: i64, tag: Option<&str>) -> BytesMut {
     let fields = [
         ("consumerGroup", Value::Str("please_rename_unique_group_name")),
         ("topic", Value::Str("TopicTest")),
         ("queueId", Value::I64(0)),
         ("queueOffset", Value::I64(offset)),
         ("maxMsgNums", Value::I64(32)),
-        ("sysFlag", Value::I64(4)),
+        ("sysFlag", Value::I64(if tag.is_some() { 6 } else { 4 })),
         ("commitOffset", Value::I64(0)),
-        ("suspendTimeoutMillis", Value::I64(0)),
-        ("subscription", Value::Str("*")),
+        ("suspendTimeoutMillis", Value::I64(15_000)),
+        ("subscription", Value::Str(tag.unwrap_or("*"))),
         ("subVersion", Value::I64(0)),
     ];
     let mut frame = BytesMut::new();
@@ -211,7 +216,7 @@ fn a_pull_of_many_messages_allocates_a_bounded_number_of_times() {
     let mut one = OneLoop::new("pull");
     let frames: Vec<_> = (0..64).map(|index| send_frame(Serialization::Binary, index, 0)).collect();
     (0..10).for_each(|_| one.tick(&frames));
-    let frame = pull_frame(Serialization::Binary, 0);
+    let frame = pull_frame(Serialization::Binary, 0, None);
     let pull = |one: &mut OneLoop| {
         assert!(matches!(one.request(&frame), Outcome::Done));
         assert!(one.out.0.len() > 32 * 1024, "a whole batch: {}", one.out.0.len());
@@ -222,6 +227,32 @@ fn a_pull_of_many_messages_allocates_a_bounded_number_of_times() {
     let counted = allocations(|| (0..pulls).for_each(|_| pull(&mut one)));
     println!("{counted} allocations for {pulls} pulls of 32 messages");
     assert!(counted <= pulls * 8, "{counted} allocations for {pulls} pulls");
+}
+
+#[test]
+fn thirty_thousand_held_pulls_cost_little_and_a_message_wakes_only_those_that_want_it() {
+    const PULLS: i64 = 30_000;
+    let mut one = OneLoop::new("held");
+    let frames: Vec<_> = (0..64).map(|index| send_frame(Serialization::Binary, index, 0)).collect();
+    one.tick(&frames);
+    let before = BYTES.get();
+    for index in 0..PULLS {
+        // Every hundredth wants what is sent below.
+        let tag = if index % 100 == 0 { "TagA".to_owned() } else { format!("Tag{index}") };
+        let frame = pull_frame(Serialization::Binary, 64, Some(&tag));
+        assert!(matches!(one.request(&frame), Outcome::Held));
+    }
+    let each = (BYTES.get() - before) / PULLS;
+    println!("{each} bytes per held pull");
+    assert!(each <= 1024, "{each} bytes per held pull");
+    assert!(matches!(one.request(&frames[0]), Outcome::Staged));
+    one.service.commit(&mut one.out);
+    let mut answers = 0;
+    let mut rest = &one.out.0[..];
+    while let Some((_, len)) = frame::parse(rest, FRAME_LEN_MAX).expect("sound frames") {
+        (answers, rest) = (answers + 1, &rest[len..]);
+    }
+    assert_eq!(answers, 1 + PULLS / 100, "the send's answer, and those who wanted it");
 }
 
 /// The real disk; writes to log files are counted.
