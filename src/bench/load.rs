@@ -361,7 +361,7 @@ impl Load for Pull {
     }
 
     fn finished(&self, now: u64) -> bool {
-        self.in_flight == 0 || (now >= self.window.end && self.in_flight == 0) || now >= self.window.end + DRAIN_NS
+        self.in_flight == 0 || now >= self.window.end + DRAIN_NS
     }
 }
 

@@ -51,7 +51,10 @@ fn run(handles: &Handles, stop: &Stop) {
     loop {
         {
             let mut asked = stop.asked.lock();
-            if *asked || !stop.changed.wait_for(&mut asked, pause).timed_out() && *asked {
+            if !*asked {
+                stop.changed.wait_for(&mut asked, pause);
+            }
+            if *asked {
                 return;
             }
         }

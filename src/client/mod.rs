@@ -137,10 +137,13 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
+/// The connection of one address: locked while it is made, so that callers make it once.
+type LinkSlot = Arc<AsyncMutex<Option<Arc<Link>>>>;
+
 #[derive(Debug, Default)]
 struct Shared {
     opaque: AtomicI32,
-    links: Mutex<HashMap<String, Arc<AsyncMutex<Option<Arc<Link>>>>>>,
+    links: Mutex<HashMap<String, LinkSlot>>,
 }
 
 impl Client {

@@ -180,7 +180,7 @@ fn a_closed_store_opens_again_by_its_hint_and_goes_on() {
     let dir = Dir::new();
     for round in 0..4 {
         let (store, report) = reopen(&dir, dir.config());
-        assert_eq!(report.clean, true);
+        assert!(report.clean);
         assert_eq!(report.took_row(recover::Row::H1), round > 0, "{:?}", report.taken);
         assert!(!report.took_row(recover::Row::H2), "{:?}", report.taken);
         all_there(&store, "T", 1, round * 150);

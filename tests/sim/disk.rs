@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use rocketmq::base::disk::{DirEntry, Disk, DiskFile, DiskLock, LockError, Open};
 
@@ -76,7 +78,7 @@ fn crashed() -> io::Error {
 
 impl SimDisk {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     /// Loses power at the `after`-th changing operation from now on.

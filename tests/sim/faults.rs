@@ -156,7 +156,7 @@ fn with_several_threads_and_a_full_disk_exactly_the_acknowledged_messages_exist(
     let clock = Clock::manual(BEGIN);
     let config = small(65536);
     let (store, _) = open(&disk, &config, &clock).unwrap();
-    let acknowledged = std::sync::Mutex::new(std::collections::BTreeMap::new());
+    let acknowledged = parking_lot::Mutex::new(std::collections::BTreeMap::new());
     let running = std::sync::atomic::AtomicU32::new(4);
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -172,7 +172,7 @@ fn with_several_threads_and_a_full_disk_exactly_the_acknowledged_messages_exist(
                     }
                     match store.append(&mut batch) {
                         Ok(()) => {
-                            let mut all = acknowledged.lock().unwrap();
+                            let mut all = acknowledged.lock();
                             for (at, body) in bodies.into_iter().enumerate() {
                                 assert_eq!(all.insert(batch.assigned(at).queue_offset.0, body), None);
                             }
@@ -191,7 +191,7 @@ fn with_several_threads_and_a_full_disk_exactly_the_acknowledged_messages_exist(
             std::thread::yield_now();
         }
     });
-    let acknowledged: Vec<(u64, String)> = acknowledged.into_inner().unwrap().into_iter().collect();
+    let acknowledged: Vec<(u64, String)> = acknowledged.into_inner().into_iter().collect();
     assert_eq!(read_all(&store, "T", 0), acknowledged);
     store.close().unwrap();
     drop(store);
