@@ -37,7 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memmap2", &["store/"]),
     ("ruzstd", &["wire/"]),
     ("rustix", &["app/", "base/", "bench/", "net/", "store/"]),
-    ("serde_json", &["admin/", "bench/", "broker/", "namesrv/", "wire/"]),
+    ("serde_json", &["admin/", "app/doctor.rs", "bench/", "broker/", "namesrv/", "wire/"]),
     ("signal_hook", &["app/"]),
     ("tokio", &["admin/", "app/", "base/", "bench/", "broker/", "client/", "namesrv/", "net/"]),
     ("toml", &["app/"]),

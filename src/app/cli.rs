@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and nothing about what it does.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -41,6 +41,8 @@ pub enum Command {
         /// Whom
         role: PropertiesOf,
     },
+    /// Look for what keeps servers from starting and clients from reaching them, with the fix
+    Doctor(Doctor),
     /// Look at configuration files, or turn a Java broker's into TOML
     #[command(subcommand)]
     Config(Config),
@@ -144,6 +146,32 @@ pub struct Run {
     pub process: Process,
 }
 
+/// `rocketmq doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Name servers of the cluster to look at [default: NAMESRV_ADDR]
+    #[arg(short = 'n', long = "namesrv", value_name = "A:9876;B:9876")]
+    pub namesrv: Option<NamesrvList>,
+    /// Topic whose route is looked for
+    #[arg(short = 't', long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// Folder whose disk is looked at
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub data: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = DoctorOutput::Text)]
+    pub output: DoctorOutput,
+}
+
+/// How `rocketmq doctor` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DoctorOutput {
+    /// A line for each finding, and its fix
+    Text,
+    /// A JSON array
+    Json,
+}
+
 /// `rocketmq config`.
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -190,6 +218,9 @@ pub enum PropertiesOf {
 pub const NAMESRV_PORT: u16 = 9876;
 /// Default port of a broker.
 pub const BROKER_PORT: u16 = 10911;
+
+/// Every address of this machine.
+pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// `--listen`: an address, a port, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ pub mod broker_conf;
 pub mod cli;
 pub mod config_command;
 pub mod daemon;
+pub mod doctor;
 pub mod explain;
 pub mod layers;
 pub mod lint;
@@ -60,6 +61,7 @@ fn run(arguments: cli::Cli) -> ExitCode {
             let name = instance(&args.config);
             return outcome(&name, serve(&name, &args.process, || plan::run(&args)));
         }
+        cli::Command::Doctor(args) => ("doctor", doctor::run(&args).map(done)),
         cli::Command::Config(command) => ("config", config_command::run(&command).map(done)),
         cli::Command::Stop(args) => ("stop", daemon::stop(&args).map(done)),
         cli::Command::Status(args) => ("status", daemon::status(&args).map(done)),

@@ -4,6 +4,7 @@
 mod background;
 mod command_line;
 mod configuration;
+mod doctor;
 mod documentation;
 mod harness;
 mod kill;
