@@ -31,6 +31,16 @@ const REST_KEPT_MAX: usize = 2 * 1024;
 /// Why a connection ended; `None` is the ordinary way.
 type Ended = Option<String>;
 
+/// How a connection ends whose socket failed with `error`. A peer that vanished is ordinary: clients are killed, and an
+/// operator's log is not the place for it.
+pub(super) fn ended_by(error: &std::io::Error, what: &str) -> Ended {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
+    match error.kind() {
+        ConnectionReset | BrokenPipe | TimedOut => None,
+        _ => Some(format!("cannot {what}: {error}")),
+    }
+}
+
 pub(super) struct ConnectionTask<S: Service> {
     shared: Arc<EventLoop<S>>,
     conn: Conn,
@@ -107,7 +117,7 @@ impl<S: Service> ConnectionTask<S> {
         }
         let Some(entry) = core.table.entry(self.conn.id) else { return Err(None) };
         if let Some(reason) = entry.broken.take() {
-            return Err(Some(reason));
+            return Err(reason);
         }
         if entry.closing {
             return if entry.out.is_empty() { Err(None) } else { Ok(false) };
@@ -137,7 +147,7 @@ impl<S: Service> ConnectionTask<S> {
         let read = buf.filled().len();
         let result = match polled {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Some(format!("cannot read: {error}")))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(ended_by(&error, "read"))),
             Poll::Ready(Ok(())) if read == 0 => Poll::Ready(Err(None)),
             Poll::Ready(Ok(())) => {
                 let (taken, stop) = self.take_frames(core, &scratch[..had + read], now);
@@ -174,7 +184,7 @@ impl<S: Service> ConnectionTask<S> {
             read.poll(cx)
         };
         let read = match ready!(polled) {
-            Err(error) => return Poll::Ready(Err(Some(format!("cannot read: {error}")))),
+            Err(error) => return Poll::Ready(Err(ended_by(&error, "read"))),
             Ok(0) => return Poll::Ready(Err(None)),
             Ok(read) => read,
         };

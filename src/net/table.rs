@@ -7,6 +7,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::connection::ended_by;
 use super::limits::Limits;
 use super::service::{Conn, ConnId, Outbox};
 use crate::base::clock::Millis;
@@ -32,8 +33,8 @@ pub(super) struct Entry {
     pub paused: bool,
     /// Ends when its buffer is sent.
     pub closing: bool,
-    /// Why it cannot be written any more.
-    pub broken: Option<String>,
+    /// It has to end at once; the reason, if it is worth a line in the log.
+    pub broken: Option<Option<String>>,
     /// Last byte read or written.
     pub active_at: Millis,
     /// Since when an unfinished frame above the small size waits for its next byte.
@@ -45,7 +46,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Has its task end it for `reason`.
     pub fn fail(&mut self, reason: String) {
-        self.broken = Some(reason);
+        self.broken = Some(Some(reason));
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
@@ -233,8 +234,8 @@ impl Table {
                     entry.out.advance(len);
                 }
                 Poll::Ready(result) => {
-                    let found = result.err().map_or("the socket takes nothing".into(), |error| error.to_string());
-                    entry.broken = Some(format!("cannot write: {found}"));
+                    let error = result.err().unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
+                    entry.broken = Some(ended_by(&error, "write"));
                     entry.out.clear();
                     waker.wake_by_ref();
                 }
