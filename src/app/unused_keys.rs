@@ -18,7 +18,7 @@ pub const BROKER: &[(&str, &str)] = &[
          useReentrantLockWhenPutMessage wakeCommitWhenPutMessage wakeFlushWhenPutMessage warmMapedFileEnable",
     ),
     (
-        "statistics are not built yet",
+        "statistics are counted in one way only, and always",
         "accountStatsEnable accountStatsPrintZeroValues autoDeleteUnusedStats commercialBaseCount \
          commercialBigCount commercialEnable commercialSizePerMsg commercialTransCount enableDetailStat \
          estimateAccumulation maxConsumeQueueScan maxStatsIdleTimeInMinutes printChannelGroups \
@@ -56,11 +56,14 @@ pub const BROKER: &[(&str, &str)] = &[
          statefulAuthorizationCacheMaxNum userCacheExpiredSecond userCacheMaxNum userCacheRefreshSecond",
     ),
     (
-        "delayed messages are not built yet: such sends are refused",
-        "allowRecallWhenBrokerNotWriteable commercialTimerCount delayOffsetUpdateVersionStep \
-         disappearTimeAfterStart enableScheduleAsyncDeliver enableScheduleMessageStats flushDelayOffsetInterval \
-         mappedFileSizeTimerLog maxDelayTime recallMessageEnable \
-         scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked timerCheckMetricsWhen \
+        "delay levels are delivered in one way only, and their progress is saved by itself",
+        "delayOffsetUpdateVersionStep enableScheduleAsyncDeliver enableScheduleMessageStats flushDelayOffsetInterval \
+         maxDelayTime scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked",
+    ),
+    (
+        "timer messages are not built yet: such sends are refused",
+        "allowRecallWhenBrokerNotWriteable commercialTimerCount disappearTimeAfterStart mappedFileSizeTimerLog \
+         recallMessageEnable timerCheckMetricsWhen \
          timerColdDataCheckIntervalMs timerCongestNumEachSlot timerEnableCheckMetrics timerEnableDisruptor \
          timerEnableRetryUntilSuccess timerFlushIntervalMs timerGetMessageThreadNum timerInterceptDelayLevel \
          timerMaxDelaySec timerMetricSmallThreshold timerPrecisionMs timerProgressLogIntervalMs \
@@ -125,7 +128,7 @@ pub const BROKER: &[(&str, &str)] = &[
          shutdownWaitTimeSeconds subscriptionExpiredTimeout writeBufferHighWaterMark writeBufferLowWaterMark",
     ),
     (
-        "not built yet: nothing is deleted before its time",
+        "not built yet: old files are not deleted",
         "cleanFileForciblyEnable cleanResourceInterval deleteCommitLogFilesInterval \
          deleteConsumeQueueFilesInterval deleteFileBatchMax deleteWhen diskFallRecorded diskMaxUsedSpaceRatio \
          diskSpaceCleanForciblyRatio diskSpaceWarningLevelRatio enableCleanExpiredOffset fileReservedTime \
@@ -158,7 +161,7 @@ pub const BROKER: &[(&str, &str)] = &[
         "rejectTransactionMessage transactionCheckInterval transactionCheckMax transactionMetricFlushInterval \
          transactionOpBatchInterval transactionOpMsgMaxSize transactionTimeOut",
     ),
-    ("request and reply is not built yet", "storeReplyMessageEnable"),
+    ("replies are always stored, as they are by default", "storeReplyMessageEnable"),
     ("the file is the one that -c names, the program its own installation", "brokerConfigPath rocketmqHome"),
     (
         "clients need no such setting of this broker",

@@ -98,3 +98,29 @@ fn the_files_of_one_cluster_are_compared() {
     assert_eq!(said.code, Some(1));
     assert_eq!(said.stderr.lines().count(), 2, "{said:?}");
 }
+
+#[test]
+fn the_shipped_files_can_be_used_and_the_shipped_sets_fit_together() {
+    let home = Folder::new("shipped");
+    let conf = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut seen = 0;
+    for folder in [conf.clone(), conf.join("2m-noslave")] {
+        for entry in fs::read_dir(&folder).expect("shipped").flatten().filter(|entry| entry.path().is_file()) {
+            let said = run(home.path(), &["config", "check", &entry.path().display().to_string()]);
+            assert!(said.code == Some(0) && said.stdout.contains("can be used"), "{said:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "{seen} files");
+    for kind in ["properties", "toml"] {
+        for broker in ["broker-a", "broker-b"] {
+            let name = format!("{broker}.{kind}");
+            fs::copy(conf.join("2m-noslave").join(&name), home.join(&name)).expect("the folder is ours");
+        }
+        let said = run(home.path(), &["config", "lint", "."]);
+        assert!(said.code == Some(0) && said.stdout.contains("2 brokers fit together"), "{said:?}");
+        for name in home.names() {
+            fs::remove_file(home.join(&name)).expect("the folder is ours");
+        }
+    }
+}
