@@ -7,8 +7,17 @@ use smallvec::SmallVec;
 
 use crate::store::{AppendError, Batch, Event, FlushMode, Grown, Store};
 
-/// Passes a store event on to whoever waits for it.
-pub type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
+/// What whoever waits has to know.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// The store says something.
+    Stored(&'a Event),
+    /// A topic, a group or an offset was changed: held pulls have to look again.
+    RulesChanged,
+}
+
+/// Passes a notice on to whoever waits for it.
+pub type Tell = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
 /// Appends and tells. Clones share everything.
 #[derive(Clone)]
@@ -34,12 +43,17 @@ impl Appender {
         &self.store
     }
 
+    /// Says that a topic, a group or an offset was changed.
+    pub fn rules_changed(&self) {
+        (self.tell)(Notice::RulesChanged);
+    }
+
     /// Stores a batch; afterwards its positions are assigned. Under sync flush the store itself tells what became visible
     /// once it is durable. Does not wait for a flush.
     pub fn append(&self, batch: &mut Batch) -> Result<(), AppendError> {
         self.store.append(batch)?;
         if self.store.flush_mode() == FlushMode::Async {
-            (self.tell)(&Event::Grown(growth(batch)));
+            (self.tell)(Notice::Stored(&Event::Grown(growth(batch))));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, RwLock};
@@ -26,6 +26,9 @@ use super::filter::Subscription;
 pub const CLIENT_EXPIRY_MS: u64 = 120_000;
 /// How often expiry is looked for.
 pub const EXPIRY_SCAN_INTERVAL_MS: u64 = 10_000;
+
+/// How often a group is named in the log because its members subscribe different things, milliseconds.
+const MISMATCH_WARNING_INTERVAL_MS: u64 = 10 * 60 * 1000;
 
 /// Puts a frame into the output of a connection, from any thread; a connection that is gone swallows it.
 pub type Post = Arc<dyn Fn(ConnId, BytesMut) + Send + Sync>;
@@ -91,6 +94,8 @@ pub struct Member {
     pub sender: Sender,
     /// When it last said that it belongs to the group.
     pub last_beat: Millis,
+    /// What it subscribes, as it said last in full; `None` for producers.
+    pub subscribes: Option<Arc<str>>,
 }
 
 /// What pulls need to know of a group that has members.
@@ -130,6 +135,8 @@ struct ConsumerGroup {
     members: HashMap<ConnId, Member>,
     view: Arc<GroupClients>,
     fingerprint: Option<i32>,
+    /// When it was last said that its members subscribe different things.
+    warned: Option<Millis>,
 }
 
 #[derive(Default)]
@@ -154,6 +161,8 @@ pub struct Clients {
     post: Post,
     notify: bool,
     opaque: AtomicI32,
+    /// How often two members of a group were seen to subscribe different things.
+    mismatches: AtomicU64,
     connected: Mutex<Connected>,
     views: RwLock<HashMap<String, Arc<GroupClients>>>,
 }
@@ -167,7 +176,8 @@ impl std::fmt::Debug for Clients {
 impl Clients {
     /// Nobody yet. `notify` is the broker's `notifyConsumerIdsChangedEnable`.
     pub fn new(notify: bool, post: Post) -> Self {
-        Clients { post, notify, opaque: AtomicI32::new(1), connected: Mutex::default(), views: RwLock::default() }
+        let (opaque, mismatches) = (AtomicI32::new(1), AtomicU64::new(0));
+        Clients { post, notify, opaque, mismatches, connected: Mutex::default(), views: RwLock::default() }
     }
 
     /// What pulls need of `group`; `None` when no client of it is connected.
@@ -186,14 +196,15 @@ impl Clients {
         rule: &impl NotifyRule,
     ) -> bool {
         let mut connected = self.connected.lock();
-        let member = Member { client_id: beat.client_id.clone(), sender, last_beat: now };
+        let member = Member { client_id: beat.client_id.clone(), sender, last_beat: now, subscribes: None };
         for group in &beat.producers {
             connected.add_producer(group, &member);
         }
         // A client that sends no fingerprint is answered `true`, as Java does, and does not look at it.
         let mut send_in_full = beat.fingerprint == 0;
         for consumer in beat.consumers.iter().filter(|consumer| known(&consumer.group)) {
-            let joined = connected.add_consumer(&consumer.group, &member);
+            let subscribes = (!beat.without_subscriptions).then(|| Arc::from(described(&consumer.subscriptions)));
+            let joined = connected.add_consumer(&consumer.group, &Member { subscribes, ..member.clone() });
             let group = connected.consumers.entry(consumer.group.clone()).or_default();
             let had_other_fingerprint = group.fingerprint.is_some_and(|last| last != beat.fingerprint);
             group.fingerprint = Some(beat.fingerprint);
@@ -202,6 +213,7 @@ impl Clients {
             send_in_full |= beat.fingerprint != 0
                 && (had_other_fingerprint || (beat.without_subscriptions && group.view.subscriptions.is_empty()));
             self.publish(&consumer.group, &group.view);
+            self.compare(&consumer.group, group, sender.conn, now);
             if (joined || topics_changed) && rule.notifies(&consumer.group) {
                 self.notify(&consumer.group, group);
             }
@@ -321,6 +333,33 @@ impl Clients {
         self.opaque.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How often two members of a group were seen to subscribe different things: messages are lost by it, since the last
+    /// heartbeat decides for all of them.
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches.load(Ordering::Relaxed)
+    }
+
+    fn compare(&self, name: &str, group: &mut ConsumerGroup, conn: ConnId, now: Millis) {
+        let Some(new) = group.members.get(&conn) else { return };
+        let Some(text) = &new.subscribes else { return };
+        let differs = |other: &&Member| other.subscribes.as_ref().is_some_and(|theirs| theirs != text);
+        let Some(other) = group.members.values().filter(|other| other.client_id != new.client_id).find(differs) else {
+            return;
+        };
+        self.mismatches.fetch_add(1, Ordering::Relaxed);
+        if group.warned.is_none_or(|at| at + MISMATCH_WARNING_INTERVAL_MS <= now) {
+            tracing::warn!(
+                "the members of consumer group {name} do not subscribe the same, so each misses messages: client {} says {}, \
+                 client {} says {}; give every member of a group the same topics and tags, or use two groups",
+                new.client_id,
+                text,
+                other.client_id,
+                other.subscribes.as_deref().unwrap_or_default(),
+            );
+            group.warned = Some(now);
+        }
+    }
+
     fn left(&self, connected: &Connected, group: &str, notify: bool) {
         match connected.consumers.get(group) {
             Some(rest) if notify => self.notify(group, rest),
@@ -355,6 +394,14 @@ impl Clients {
             (self.post)(*conn, frame);
         }
     }
+}
+
+/// What a member subscribes, for comparing and for people.
+fn described(subscriptions: &[Subscription]) -> String {
+    let mut parts: Vec<_> =
+        subscriptions.iter().map(|one| format!("{} ({} {})", one.topic, one.expression_type, one.text)).collect();
+    parts.sort();
+    parts.join(", ")
 }
 
 fn sorted(members: Option<&HashMap<ConnId, Member>>) -> Vec<Member> {
@@ -413,7 +460,12 @@ impl Connected {
     fn add_consumer(&mut self, group: &str, member: &Member) -> bool {
         self.groups_of(member).consumers.insert(group.to_owned());
         let members = &mut self.consumers.entry(group.to_owned()).or_default().members;
-        members.insert(member.sender.conn, member.clone()).is_none()
+        let mut member = member.clone();
+        // A heartbeat without subscriptions keeps what was said before.
+        if member.subscribes.is_none() {
+            member.subscribes = members.get(&member.sender.conn).and_then(|before| before.subscribes.clone());
+        }
+        members.insert(member.sender.conn, member).is_none()
     }
 
     fn remove_producer(&mut self, group: &str, conn: ConnId) {
@@ -549,6 +601,20 @@ mod tests {
         assert_eq!(posted.take(), Vec::<u32>::new());
         clients.heartbeat(sender(3), 0, &beat("c", &[("T", 1)]), |group| group != "G", &ALL);
         assert_eq!(clients.client_ids("G"), ["a", "b"], "a group that must not exist is passed over");
+    }
+
+    #[test]
+    fn members_with_different_subscriptions_are_noticed() {
+        let clients = Posted::default().clients();
+        clients.heartbeat(sender(1), 0, &beat("a", &[("T", 1), ("U", 1)]), ALL, &ALL);
+        clients.heartbeat(sender(2), 1, &beat("b", &[("U", 2), ("T", 2)]), ALL, &ALL);
+        assert_eq!(clients.mismatches(), 0, "order and version make no difference");
+        clients.heartbeat(sender(3), 2, &beat("c", &[("T", 3)]), ALL, &ALL);
+        clients.heartbeat(sender(1), 3, &beat("a", &[("T", 1), ("U", 1)]), ALL, &ALL);
+        assert_eq!(clients.mismatches(), 2);
+        clients.closed(sender(3).conn);
+        clients.heartbeat(sender(1), 4, &beat("a", &[("T", 1), ("U", 1)]), ALL, &ALL);
+        assert_eq!(clients.mismatches(), 2);
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub struct Delays {
     progress: Mutex<Vec<Progress>>,
     saving: Mutex<(DataVersion, Map<String, Value>)>,
     dirty: AtomicBool,
+    /// The last turn failed and said so: it is not said again until one succeeds.
+    failing: AtomicBool,
     wake: Mutex<Wake>,
     woken: Condvar,
     /// When the thread looks by itself; `u64::MAX` while it is looking.
@@ -111,6 +113,7 @@ impl Delays {
             progress: Mutex::new(progress),
             saving: Mutex::new(kept),
             dirty: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
             wake: Mutex::default(),
             woken: Condvar::new(),
             next_look: AtomicU64::new(u64::MAX),
@@ -216,7 +219,7 @@ impl Delays {
         let scan = match store.scan(&queue, QueueOffset(from), &limits, &mut |_| true, &mut entries) {
             Ok(scan) => scan,
             Err(error) => {
-                tracing::error!("cannot read which messages of delay level {level} are due: {error}");
+                self.failed(|| format!("cannot read which messages of delay level {level} are due: {error}"));
                 return Some(now + RETRY_MS);
             }
         };
@@ -236,12 +239,21 @@ impl Delays {
         match self.deliver(appender, batch, &due) {
             Ok(()) => {
                 self.delivered(level, last.queue_offset.0 + 1, batch.end().0);
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("delayed messages are delivered again");
+                }
                 look
             }
             Err(reason) => {
-                tracing::error!("{} due messages of delay level {level} wait: {reason}", due.len());
+                self.failed(|| format!("{} due messages of delay level {level} wait: {reason}", due.len()));
                 Some(now + RETRY_MS)
             }
+        }
+    }
+
+    fn failed(&self, why: impl FnOnce() -> String) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!("{}; it is tried again every {RETRY_MS} ms", why());
         }
     }
 
@@ -393,6 +405,7 @@ fn run(delays: &Delays, appender: &Appender) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::appender::Notice;
     use crate::broker::fixture::{Broker, START};
     use crate::broker::state_file::scratch;
 
@@ -410,8 +423,8 @@ mod tests {
             let delays = Arc::new(Delays::open(&store, file, broker.handles.clock.clone()).unwrap());
             let grown: Arc<Mutex<Vec<String>>> = Arc::default();
             let told = grown.clone();
-            let tell: crate::broker::appender::Tell = Arc::new(move |event| {
-                if let Event::Grown(queues) = event {
+            let tell: crate::broker::appender::Tell = Arc::new(move |notice| {
+                if let Notice::Stored(Event::Grown(queues)) = notice {
                     told.lock().extend(queues.iter().map(|grown| grown.queue.topic().to_owned()));
                 }
             });

@@ -8,9 +8,9 @@ use thiserror::Error;
 use crate::base::clock::{Clock, Millis};
 use crate::base::disk::Disk;
 use crate::base::position::{QueueId, QueueOffset};
-use crate::store::{Event, ScanLimits, Store};
+use crate::store::{ScanLimits, Store};
 
-use super::appender::Appender;
+use super::appender::{Appender, Notice};
 use super::clients::{Clients, NotifyRule, Post};
 use super::config::Config;
 use super::delay::Delays;
@@ -41,7 +41,7 @@ impl Handles {
         clock: Clock,
         store: Store,
         post: Post,
-        tell: impl Fn(&HeldCounts, &Event) + Send + Sync + 'static,
+        tell: impl Fn(&HeldCounts, Notice<'_>) + Send + Sync + 'static,
     ) -> Result<Handles, OpenError> {
         let folder = config.store_path_root_dir.join("config");
         let file = |name: &str| StateFile::new(disk.clone(), folder.join(name));
@@ -57,9 +57,11 @@ impl Handles {
         let delays = Arc::new(Delays::open(&store, file("delayOffset.json"), clock.clone()).map_err(fail)?);
         let held = HeldCounts::new(config.loops);
         let (told_held, told_delays) = (held.clone(), delays.clone());
-        let tell = Arc::new(move |event: &Event| {
-            tell(&told_held, event);
-            told_delays.told(event);
+        let tell = Arc::new(move |notice: Notice<'_>| {
+            tell(&told_held, notice);
+            if let Notice::Stored(event) = notice {
+                told_delays.told(event);
+            }
         });
         Ok(Handles {
             appender: Appender::new(store.clone(), tell),
@@ -109,16 +111,14 @@ impl Handles {
 
     /// Writes what the state files do not have yet.
     pub fn save(&self) -> Result<(), StateFileError> {
-        self.groups.save_if_dirty()?;
-        self.offsets.save_if_dirty()?;
-        self.delays.save_if_dirty(&self.store)
+        // One file that cannot be written must not keep the others from it.
+        let saved = [self.groups.save_if_dirty(), self.offsets.save_if_dirty(), self.delays.save_if_dirty(&self.store)];
+        saved.into_iter().collect()
     }
 
     /// The last save of a clean stop, behind the store's: every file is complete and exact.
     pub fn close(&self) -> Result<(), StateFileError> {
-        self.topics.save()?;
-        self.groups.save()?;
-        self.offsets.save()?;
-        self.delays.save(&self.store)
+        let saved = [self.topics.save(), self.groups.save(), self.offsets.save(), self.delays.save(&self.store)];
+        saved.into_iter().collect()
     }
 }

@@ -21,6 +21,7 @@ use crate::net::server::{self, Counts, ServerError};
 use crate::net::service::ConnId;
 use crate::store::{self, Background, CloseError, RecoveryReport, Store};
 
+use super::appender::Notice;
 use super::clients::EXPIRY_SCAN_INTERVAL_MS;
 use super::cold_read::ColdReader;
 use super::config::Config;
@@ -132,10 +133,13 @@ impl Bound {
             }
         });
         let told = mailboxes.clone();
-        let tell = move |held: &HeldCounts, event: &store::Event| {
-            if let Some(mailboxes) = told.get() {
-                post_event(mailboxes, held, event);
+        let tell = move |held: &HeldCounts, notice: Notice<'_>| match (told.get(), notice) {
+            (Some(mailboxes), Notice::Stored(event)) => post_event(mailboxes, held, event),
+            (Some(mailboxes), Notice::RulesChanged) => {
+                held.holding().for_each(|index| mailboxes.post(index, Mail::RunHeld));
             }
+            // There are no held pulls before there are loops.
+            (None, _) => {}
         };
         let handles = Handles::open(config, disk, clock, store, post, tell)?;
         Ok(Opened { handles: Arc::new(handles), server: self.server, post: mailboxes, report })

@@ -14,6 +14,7 @@ pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answere
     })?;
     let groups = handles.groups.clone();
     super::blocking(move || groups.update(group)).await?.map_err(refuse)?;
+    handles.appender.rules_changed();
     Ok(Answer::empty())
 }
 
@@ -47,6 +48,7 @@ pub(super) async fn delete(handles: &Handles, request: &OwnedRequest) -> Answere
         offsets.save_if_dirty().map_err(Refusal::system)
     })
     .await??;
+    handles.appender.rules_changed();
     Ok(Answer::empty())
 }
 

@@ -168,6 +168,7 @@ pub(super) async fn reset(handles: &Arc<Handles>, request: &OwnedRequest) -> Ans
         shared.offsets.save().map_err(Refusal::system)
     })
     .await??;
+    handles.appender.rules_changed();
     for member in handles.clients.consumers(&asked.group) {
         tell_reset(handles, &member, &asked, &body);
     }

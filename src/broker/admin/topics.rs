@@ -25,6 +25,7 @@ pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answere
     let attributes = ext.get("attributes").unwrap_or_default().to_owned();
     let topics = handles.topics.clone();
     super::blocking(move || topics.update(topic, &attributes)).await?.map_err(refuse)?;
+    handles.appender.rules_changed();
     handles.registration.topic_changed(&name).await;
     Ok(Answer::empty())
 }
@@ -82,6 +83,7 @@ pub(super) async fn delete(handles: &Handles, request: &OwnedRequest) -> Answere
         offsets.save_if_dirty().map_err(Refusal::system)
     })
     .await??;
+    handles.appender.rules_changed();
     Ok(Answer::empty())
 }
 

@@ -147,3 +147,27 @@ fn messages_are_found_by_key_and_by_unique_key_and_not_by_their_hash_alone() {
     let now = broker.running().handles().clock.now();
     assert_eq!(broker.running().handles().stats.data("GROUP_GET_NUMS", "T@G", now).unwrap().stats_day.sum, 3);
 }
+
+#[test]
+fn a_held_pull_hears_of_a_reset_and_of_a_deleted_topic_at_once() {
+    for loops in LOOPS {
+        let broker = start("reset-held", loops);
+        let (mut tool, mut consumer) = (broker.connect(), broker.connect());
+        for index in 0..3 {
+            tool.put("T", 0, &format!("{index}"), "");
+        }
+        heartbeat(&mut consumer, "c1");
+        let begin = Instant::now();
+        let pull = pull_fields("G", "T", "0", "3", "6", "*");
+        consumer.send(PULL_MESSAGE, &pull, &[]);
+        let fields = [("topic", "T"), ("group", "G"), ("timestamp", "0"), ("isForce", "true")];
+        // Until the pull is held, it would take the reset itself: both ways end in the same answer.
+        assert_eq!(tool.call(INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]).code, 0);
+        let moved = consumer.receive();
+        assert_eq!((moved.code, moved.remark.as_str(), moved.number("nextBeginOffset")), (21, "OFFSET_RESET", 0));
+        consumer.send(PULL_MESSAGE, &pull, &[]);
+        assert_eq!(tool.call(DELETE_TOPIC_IN_BROKER, &[("topic", "T")], &[]).code, 0);
+        assert_eq!(consumer.receive().code, response::TOPIC_NOT_EXIST);
+        assert!(begin.elapsed() < Duration::from_secs(10), "long before the hold ends");
+    }
+}
