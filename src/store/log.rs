@@ -481,6 +481,12 @@ impl CommitLog {
             head.last = LastRecord { phy: item.phy, size: item.len, store_timestamp: item.store_timestamp };
         }
         self.appended.advance(end);
+        // Only now: a reader on another loop that sees a message must find its bytes below `appended`, or it would
+        // take it for removed and go on behind it.
+        if !self.sync_visible {
+            let (_, items) = batch.parts();
+            items.iter().for_each(|item| item.queue.show(item.queue_offset + 1));
+        }
         batch.set_end(end);
         let units = head.tail_bytes;
         self.finish_one(&mut head);
@@ -506,7 +512,7 @@ impl CommitLog {
         self.turn.notify_all();
     }
 
-    /// Extends a queue's tail by one unit and lets consumers see it, at once or with the flush.
+    /// Extends a queue's tail by one unit. Consumers see it once `appended` is behind it, or with the flush.
     pub fn extend(&self, head: &mut Head, queue: &Arc<Queue>, queue_offset: u64, unit: super::layout::Unit) {
         let end = unit.phy + u64::from(unit.size);
         if queue.push(unit) {
@@ -517,8 +523,6 @@ impl CommitLog {
         if self.sync_visible {
             let tags_code = unit.tags_code;
             head.unflushed.push_back(Unflushed { end, queue: queue.clone(), queue_end: queue_offset + 1, tags_code });
-        } else {
-            queue.show(queue_offset + 1);
         }
     }
 
