@@ -18,7 +18,7 @@ use super::queue::{Queue, Touched};
 use super::recover::UNITS_UNKNOWN;
 use super::state::Checkpoint;
 use super::walk::{Found, Walker};
-use super::{Event, FlushMode, Grown, Store};
+use super::{AppendError, Event, FlushMode, Grown, Store};
 use crate::base::disk::DiskFile;
 use crate::base::position::PhyOffset;
 
@@ -109,7 +109,7 @@ fn flush_loop(store: &Store) {
 
 fn derive_loop(store: &Store) {
     let interval = Duration::from_millis(store.config().derive_interval_ms);
-    let mut last_report: Option<Instant> = None;
+    let mut told = Told::default();
     let mut more = false;
     while !store.is_closing() {
         if !more {
@@ -121,9 +121,12 @@ fn derive_loop(store: &Store) {
         let step = store.derive_some();
         more = matches!(step, Ok(true));
         if let Err(error) = step {
-            if last_report.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
+            if matches!(store.write_state(), Err(AppendError::Poisoned(_))) {
+                // Reported; the recovery of the restart completes queues and index.
+                return;
+            }
+            if told.is_due() {
                 tracing::warn!("queues and index are behind, the next step tries again: {error}");
-                last_report = Some(Instant::now());
             }
             store.log().sleep(RETRY_AFTER);
         }
@@ -131,6 +134,7 @@ fn derive_loop(store: &Store) {
 }
 
 fn allocate_loop(store: &Store) {
+    let mut told = Told::default();
     while !store.is_closing() {
         store.log().wait_for_allocation(Duration::from_secs(60));
         if store.is_closing() {
@@ -138,9 +142,25 @@ fn allocate_loop(store: &Store) {
         }
         if let Err(error) = store.allocate_step() {
             // Not fatal: appends allocate what they need, or are refused with the reason.
-            tracing::warn!("cannot prepare the next commit log file: {error}");
+            if told.is_due() {
+                tracing::warn!("cannot prepare the next commit log file: {error}");
+            }
             store.log().sleep(RETRY_AFTER);
         }
+    }
+}
+
+/// A complaint that lasts is repeated every ten seconds, not at every try.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|at| at.elapsed() > Duration::from_secs(10));
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 

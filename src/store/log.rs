@@ -116,6 +116,8 @@ pub(super) struct CommitLog {
     flush_lock: Mutex<()>,
     /// Files with bytes that may not be durable, oldest first.
     unflushed_files: Mutex<Vec<Arc<LogFile>>>,
+    /// One who makes or removes files ahead at a time.
+    allocate_lock: Mutex<()>,
     /// The allocator's bell: set when a file is half used.
     allocate_wanted: Mutex<bool>,
     allocate_bell: Condvar,
@@ -173,6 +175,7 @@ impl CommitLog {
             flushed: Watermark::new(start.flushed),
             flush_lock: Mutex::new(()),
             unflushed_files: Mutex::default(),
+            allocate_lock: Mutex::new(()),
             allocate_wanted: Mutex::new(true),
             allocate_bell: Condvar::new(),
             sync_visible,
@@ -641,6 +644,7 @@ impl CommitLog {
 
     /// Makes the next file and allocates blocks ahead, so that appends find both.
     pub fn allocate_step(&self) -> Result<(), StepError> {
+        let _one = self.allocate_lock.lock();
         let (current, has_next, reserved, stopped) = {
             let head = self.head.lock();
             (head.current.clone(), head.next.is_some(), head.reserved, head.stopped.is_some())
@@ -672,6 +676,7 @@ impl CommitLog {
 
     /// Removes files made ahead that hold nothing; for a clean stop (STORE 13.1 rule 3).
     pub fn remove_empty_files(&self) -> Result<(), StepError> {
+        let _one = self.allocate_lock.lock();
         let mut head = self.head.lock();
         head.next = None;
         let end = self.appended.get();

@@ -293,7 +293,8 @@ impl Queue {
                 .descriptors
                 .get(self.owner, start, || path.clone())
                 .map_err(|error| StepError::new("open", &path, error))?;
-            if !touched.files.iter().any(|(other, _)| *other == path) {
+            // One queue after the other: only its own last file can be there already.
+            if touched.files.last().is_none_or(|(other, _)| *other != path) {
                 touched.files.push((path, file.clone()));
             }
             return Ok(file);

@@ -44,6 +44,7 @@ const QUEUE_OFFSET_MAX: u64 = 1 << 40;
 /// While units are rebuilt they are written out beyond this many bytes.
 const REBUILD_BYTES_MAX: u64 = 64 << 20;
 const ZERO_LEN: u64 = 1 << 20;
+const ZERO_READ_LEN_MIN: u64 = 4096;
 /// How many bad records in old files are listed.
 const BAD_LISTED_MAX: usize = 16;
 /// Value of `Hint::units` while queues are being removed.
@@ -133,21 +134,25 @@ impl From<ReadError> for OpenError {
     }
 }
 
-/// First position in `[at, end)` that does not hold zero.
+/// First position in `[at, end)` that does not hold zero. Holes are stepped over, and reads begin small: with many
+/// queues most of the time there is nothing behind the page that holds the last unit.
 fn next_nonzero(file: &dyn DiskFile, mut at: u64, end: u64) -> io::Result<Option<u64>> {
     let mut buf = Vec::new();
+    let mut want = ZERO_READ_LEN_MIN;
     while at < end {
         at = match file.next_data(at)? {
             Some(data) if data < end => at.max(data),
             _ => return Ok(None),
         };
-        let len = ZERO_LEN.min(end - at);
+        // Up to a boundary, so that the next question is about whole pages.
+        let len = (want - at % ZERO_READ_LEN_MIN).min(end - at);
         buf.resize(len as usize, 0);
         file.read_exact_at(&mut buf, at)?;
         if let Some(found) = buf.iter().position(|byte| *byte != 0) {
             return Ok(Some(at + found as u64));
         }
         at += len;
+        want = (want * 2).min(ZERO_LEN);
     }
     Ok(None)
 }

@@ -212,7 +212,18 @@ impl OnDisk {
             starts.pop();
         }
         let Some(last) = starts.last().copied() else { return Ok(self.without_files(usable)) };
+        // In growing steps from the front: most queues fill little of their last file, and reading its empty part would
+        // fill the page cache with zeros.
         let (mut low, mut high) = (1, files.file_size / UNIT_LEN);
+        let mut step = 1;
+        while low < high && low + step < high {
+            if good(self.unit(files, last, low + step - 1)?).is_none() {
+                high = low + step - 1;
+                break;
+            }
+            low += step;
+            step *= 2;
+        }
         while low < high {
             let middle = low + (high - low) / 2;
             if good(self.unit(files, last, middle)?).is_some() {
