@@ -504,6 +504,7 @@ fn write_to(out: &mut impl Sink, head: &Head<'_>) {
 
 /// Whether fastjson writes the text as it is; without early exit, so that it is done many bytes at a time.
 #[inline]
+#[expect(clippy::manual_range_contains, reason = "`contains` would stop early")]
 fn is_plain(text: &str) -> bool {
     let odd = |byte: u8| (byte < 0x20) | (byte >= 0x7f) | (byte == b'"') | (byte == b'\\');
     !text.bytes().fold(false, |found, byte| found | odd(byte))
