@@ -506,6 +506,6 @@ fn write_to(out: &mut impl Sink, head: &Head<'_>) {
 #[inline]
 #[expect(clippy::manual_range_contains, reason = "`contains` would stop early")]
 fn is_plain(text: &str) -> bool {
-    let odd = |byte: u8| (byte < 0x20) | (byte >= 0x7f) | (byte == b'"') | (byte == b'\\');
+    let odd = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
     !text.bytes().fold(false, |found, byte| found | odd(byte))
 }
