@@ -1,16 +1,16 @@
 //! L4: `rocketmq admin`, also known as `mqadmin`: one command, one question or change, an exit code. Java's names, flags
 //! and text, or JSON. Knows a cluster only through `client`, like any outsider; works against Java's as well.
 
-mod arguments;
+pub mod arguments;
 mod brokers;
 mod commands;
 mod consumers;
 mod messages;
 mod namesrv;
 mod offsets;
-mod output;
+pub mod output;
 mod running;
-mod session;
+pub mod session;
 mod stats;
 mod topics;
 

@@ -1,6 +1,7 @@
 //! THE integration binary: drives the built `rocketmq` as a user would, one module per theme. Nothing here reaches into
 //! the program but through its command line, its files and its sockets.
 
+mod admin;
 mod background;
 mod command_line;
 mod configuration;
