@@ -134,7 +134,7 @@ fn a_message_that_a_consumer_sends_back_by_itself_waits_or_is_given_up() {
 }
 
 #[test]
-fn progress_of_the_levels_is_exact_after_a_clean_stop() {
+fn what_waits_is_delivered_after_a_clean_stop_and_nothing_twice() {
     let mut broker = start("delayed-restart", 1, false);
     let dir = broker.running().handles().config.store_path_root_dir.clone();
     let mut client = broker.connect();
@@ -144,6 +144,10 @@ fn progress_of_the_levels_is_exact_after_a_clean_stop() {
     broker.end();
     let saved = std::fs::read_to_string(dir.join("config").join("delayOffset.json")).unwrap();
     assert!(saved.contains("\"1\":1"), "{saved}");
+    let again = TestBroker::start_in(dir, Options { delay_levels_ms: short_levels(), ..Options::default() });
+    let body = wait_for(&mut again.connect(), "G", "T", 1);
+    assert_eq!(RecordView::parse(&body).unwrap().body(), b"pending");
+    assert_eq!(again.running().handles().store.queue("T", crate::base::position::QueueId(0)).max().0, 2);
 }
 
 #[test]
