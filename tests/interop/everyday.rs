@@ -1,4 +1,4 @@
-//! Retries, dead letters, delays and order, as the published clients do them.
+//! Retries, dead letters, delays, order, queries, request and reply, as the published clients do them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -146,6 +146,29 @@ fn orderly_consumers_never_work_on_one_queue_at_the_same_time(client: Client) {
     }
 }
 
+fn a_message_is_found_by_its_id_its_unique_key_and_its_key(client: Client) {
+    let cluster = Cluster::start("query");
+    let sent = send(&cluster, client, &[("sync", "5"), ("batch", "3")]);
+    let wanted = &sent[3];
+    let arguments =
+        [("id", text(wanted, "offsetMsgId")), ("unique", text(wanted, "msgId")), ("key", text(wanted, "key"))];
+    let heard = consume(&cluster, client, "query", &arguments).finish();
+    for found in ["by_id", "by_unique", "by_key"] {
+        let events = of_kind(&heard, found);
+        assert_eq!(events.len(), 1, "{found}");
+        for field in ["key", "queue", "offset"] {
+            assert_eq!(events[0].get(field), wanted.get(field), "{found}");
+        }
+    }
+}
+
+fn a_request_is_answered_to_the_client_that_asked(client: Client) {
+    let cluster = Cluster::start("request-reply");
+    let heard = consume(&cluster, client, "requestReply", &[("count", "5")]).finish();
+    let answers: Vec<&str> = of_kind(&heard, "answer").iter().map(|event| text(event, "body")).collect();
+    assert_eq!(answers, (0..5).map(|i| format!("answer to question {i}")).collect::<Vec<_>>());
+}
+
 macro_rules! everyday {
     ($module:ident, $client:expr; $($sentence:ident)*) => {
         mod $module {
@@ -161,19 +184,21 @@ macro_rules! everyday {
 }
 
 macro_rules! java {
-    ($module:ident, $version:expr) => {
+    ($module:ident, $version:expr $(, $more:ident)*) => {
         everyday! { $module, Client::Java($version);
             a_message_that_fails_comes_back_with_its_id_until_it_succeeds
             a_message_that_always_fails_becomes_a_dead_letter_that_a_plain_consumer_reads
             a_delayed_message_is_delivered_when_it_is_due_and_not_before
             orderly_consumers_never_work_on_one_queue_at_the_same_time
+            a_message_is_found_by_its_id_its_unique_key_and_its_key
+            $($more)*
         }
     };
 }
 
 java!(java_4_2_0, "4.2.0");
-java!(java_4_7_1, "4.7.1");
-java!(java_4_9_7, "4.9.7");
+java!(java_4_7_1, "4.7.1", a_request_is_answered_to_the_client_that_asked);
+java!(java_4_9_7, "4.9.7", a_request_is_answered_to_the_client_that_asked);
 java!(java_5_3_3, "5.3.3");
 java!(java_5_4_0, "5.4.0");
 everyday! { go_2_1_2, Client::Go;

@@ -17,10 +17,12 @@ final class RequestReply {
         final DefaultMQProducer answers = new DefaultMQProducer(Peer.option("group", null) + "_answers");
         answers.setNamesrvAddr(Peer.option("namesrv", null));
         answers.setInstanceName("answers");
+        answers.setSendMsgTimeout(10000);
         answers.start();
         DefaultMQProducer asks = new DefaultMQProducer(Peer.option("group", null) + "_asks");
         asks.setNamesrvAddr(Peer.option("namesrv", null));
         asks.setInstanceName("asks");
+        asks.setSendMsgTimeout(10000);
         asks.start();
         // The topic exists before the consumer looks. Not by the one who asks: a producer that has no route yet sends its
         // heartbeat before its first request, and without one no broker knows where to push the answer.
