@@ -145,11 +145,6 @@ const BROKER: &[Key<Settings>] = &[
         Number { range: MILLISECONDS, set: |s, ms| s.broker.flush_consumer_offset_interval_ms = ms },
     ),
     key("forceRegister", Flag(|s| &mut s.broker.force_register)),
-    key("traceTopicEnable", Flag(|s| &mut s.broker.trace_topic_enable)),
-    key(
-        "msgTraceTopicName",
-        Text { accepts: "a topic's name", set: |s, text| name(text).map(|name| s.broker.msg_trace_topic_name = name) },
-    ),
     key(
         "registerNameServerPeriod",
         Number { range: (10_000, 60_000), set: |s, ms| s.broker.register_name_server_period_ms = ms },
