@@ -229,6 +229,20 @@ impl Store {
         Ok(())
     }
 
+    /// Indexes what is in the log when it is called: a query finds what its sender was just told is stored, as with Java,
+    /// which indexes each message within milliseconds. One bounded step, so that after the recovery of a long log a
+    /// query does not wait for all of it; several at once share the work.
+    pub(super) fn index_now(&self) -> Result<(), StepError> {
+        let wanted = self.appended().get();
+        let mut state = self.0.derive.lock();
+        if state.indexed >= wanted {
+            return Ok(());
+        }
+        let derived = self.derive(&mut state);
+        drop(state);
+        self.poison_if_fatal(derived).map(|_more| ())
+    }
+
     /// A bounded part of `derive_step`; true when the index is not complete yet.
     fn derive_some(&self) -> Result<bool, StepError> {
         let mut state = self.0.derive.lock();

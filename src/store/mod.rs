@@ -191,6 +191,10 @@ impl Store {
     /// (milliseconds). The index knows hashes only: the caller reads the records and compares.
     pub fn query(&self, topic: &str, key: &str, max: usize, begin: i64, end: i64) -> Result<Vec<PhyOffset>, ReadError> {
         let Some(index) = &self.0.index else { return Ok(Vec::new()) };
+        if let Err(error) = self.index_now() {
+            // The derive loop reports what is wrong; what is indexed is still found.
+            tracing::debug!("a query of {topic} sees only what is indexed: {error}");
+        }
         Ok(index.query(topic, key, max, begin, end)?.into_iter().map(PhyOffset).collect())
     }
 
