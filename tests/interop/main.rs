@@ -8,6 +8,7 @@ mod clients;
 mod cluster;
 mod everyday;
 mod killed;
+mod matrix;
 mod peers;
 mod quickstart;
 mod servers;
