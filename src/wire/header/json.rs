@@ -504,7 +504,6 @@ fn write_to(out: &mut impl Sink, head: &Head<'_>) {
 
 /// Whether fastjson writes the text as it is; without early exit, so that it is done many bytes at a time.
 #[inline]
-#[expect(clippy::manual_range_contains, reason = "`contains` would stop early")]
 fn is_plain(text: &str) -> bool {
     let odd = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
     !text.bytes().fold(false, |found, byte| found | odd(byte))
