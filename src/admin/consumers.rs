@@ -154,7 +154,8 @@ fn progress_of(session: &Session, group: &str, given: &Arguments, out: &mut Outp
     let (mut lag_total, mut inflight_total) = (0, 0);
     for (queue, offsets) in &stats.offset_table {
         let lag = offsets.broker_offset - offsets.consumer_offset;
-        let inflight = offsets.pull_offset - offsets.consumer_offset;
+        // 4.x brokers do not tell what was pulled: that is 0, not less than nothing.
+        let inflight = (offsets.pull_offset - offsets.consumer_offset).max(0);
         (lag_total, inflight_total) = (lag_total + lag, inflight_total + inflight);
         let last = if offsets.last_timestamp == 0 {
             "N/A".to_owned()

@@ -91,10 +91,6 @@ fn all_queues(
     out: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let Reset { group, topic, force, given, timestamp } = reset;
-    out.line(format_args!(
-        "start reset consumer offset by specified, group[{group}], topic[{topic}], force[{force}], \
-         timestamp(string)[{given}], timestamp(long)[{timestamp}]"
-    ))?;
     let route = session.route(cluster.unwrap_or(topic))?;
     let mut table = BTreeMap::new();
     for addr in route.broker_datas.iter().filter_map(addr_of) {
@@ -106,6 +102,10 @@ fn all_queues(
             Err(failure) => return Err(failure),
         }
     }
+    out.line(format_args!(
+        "start reset consumer offset by specified, group[{group}], topic[{topic}], force[{force}], \
+         timestamp(string)[{given}], timestamp(long)[{timestamp}]"
+    ))?;
     out.head("%-40s  %-40s  %-40s", &["#brokerName", "#queueId", "#offset"])?;
     for (queue, offset) in table {
         out.row(
