@@ -182,7 +182,8 @@ pub(super) fn update_perm(session: &Session, given: &Arguments, out: &mut Output
             continue;
         };
         changed += 1;
-        if queues.perm == perm {
+        // As Java's: a cluster's masters are told again.
+        if queues.perm == perm && given.has("brokerAddr") {
             out.line("new perm equals to the old one!")?;
             continue;
         }

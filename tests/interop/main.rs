@@ -13,3 +13,4 @@ mod peers;
 mod quickstart;
 mod servers;
 mod stores;
+mod tools;
