@@ -261,23 +261,8 @@ impl FromStr for NamesrvList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let list: Vec<_> =
-            text.split([';', ',']).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        if list.is_empty() {
-            return Err("accepted is HOST:PORT, several separated by semicolons".to_owned());
-        }
-        match list.iter().find(|part| !is_host_and_port(part)) {
-            Some(bad) => Err(format!("`{bad}` is not HOST:PORT")),
-            None => Ok(NamesrvList(list)),
-        }
+        crate::base::keys::servers(text).map(NamesrvList)
     }
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        let host_fits = !host.is_empty() && !host.contains([' ', '/', '@']);
-        host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
-    })
 }
 
 fn advertisable(text: &str) -> Result<IpAddr, String> {

@@ -11,7 +11,6 @@ use crate::bench;
 
 pub mod admin;
 pub mod advertise;
-pub mod broker_conf;
 pub mod cli;
 pub mod config_command;
 pub mod daemon;
@@ -28,10 +27,10 @@ pub mod report;
 pub mod run;
 pub mod settings;
 pub mod signals;
-pub mod unused_keys;
 
 // The names that the tables of keys are written with.
 pub use crate::base::{keys, properties};
+pub use crate::broker::keys as broker_conf;
 
 /// Exit code of a start that was refused or failed.
 const FAILED: u8 = 1;

@@ -200,6 +200,26 @@ pub fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified())
 }
 
+/// Parses a list of name servers, at least one; the error says what is wrong.
+pub fn servers(text: &str) -> Result<Vec<String>, String> {
+    let list: Vec<_> =
+        text.split([';', ',']).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    if list.is_empty() {
+        return Err("accepted is HOST:PORT, several separated by semicolons".to_owned());
+    }
+    match list.iter().find(|part| !is_host_and_port(part)) {
+        Some(bad) => Err(format!("`{bad}` is not HOST:PORT")),
+        None => Ok(list),
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_fits = !host.is_empty() && !host.contains([' ', '/', '@']);
+        host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, RwLock};
@@ -159,7 +159,7 @@ struct GroupsOfConn {
 /// The connected clients.
 pub struct Clients {
     post: Post,
-    notify: bool,
+    notify: AtomicBool,
     opaque: AtomicI32,
     /// How often two members of a group were seen to subscribe different things.
     mismatches: AtomicU64,
@@ -177,7 +177,19 @@ impl Clients {
     /// Nobody yet. `notify` is the broker's `notifyConsumerIdsChangedEnable`.
     pub fn new(notify: bool, post: Post) -> Self {
         let (opaque, mismatches) = (AtomicI32::new(1), AtomicU64::new(0));
-        Clients { post, notify, opaque, mismatches, connected: Mutex::default(), views: RwLock::default() }
+        Clients {
+            post,
+            notify: AtomicBool::new(notify),
+            opaque,
+            mismatches,
+            connected: Mutex::default(),
+            views: RwLock::default(),
+        }
+    }
+
+    /// Changes `notifyConsumerIdsChangedEnable`.
+    pub fn set_notify(&self, notify: bool) {
+        self.notify.store(notify, Ordering::Relaxed);
     }
 
     /// What pulls need of `group`; `None` when no client of it is connected.
@@ -377,7 +389,7 @@ impl Clients {
 
     /// NOTIFY_CONSUMER_IDS_CHANGED to every connection of the group, the new one included; not to broadcast groups.
     fn notify(&self, name: &str, group: &ConsumerGroup) {
-        if !self.notify || group.view.broadcasting {
+        if !self.notify.load(Ordering::Relaxed) || group.view.broadcasting {
             return;
         }
         for conn in group.members.keys() {

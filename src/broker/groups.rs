@@ -169,7 +169,7 @@ struct Kept {
 /// The broker's consumer groups.
 #[derive(Debug)]
 pub struct Groups {
-    auto_create: bool,
+    auto_create: AtomicBool,
     clock: Clock,
     file: StateFile,
     /// Held over a whole change or save.
@@ -192,7 +192,14 @@ impl Groups {
             kept = Kept { forbidden_table: document.forbidden_table, unknown: document.unknown };
         }
         let (writing, table) = (Mutex::new(kept), RwLock::new(table));
-        Ok(Groups { auto_create, clock, file, writing, table, dirty: AtomicBool::new(false) })
+        Ok(Groups {
+            auto_create: AtomicBool::new(auto_create),
+            clock,
+            file,
+            writing,
+            table,
+            dirty: AtomicBool::new(false),
+        })
     }
 
     /// The settings of `name`, if it exists.
@@ -200,12 +207,17 @@ impl Groups {
         self.table.read().groups.get(name).cloned()
     }
 
+    /// Changes `autoCreateSubscriptionGroup`.
+    pub fn set_auto_create(&self, auto_create: bool) {
+        self.auto_create.store(auto_create, Ordering::Relaxed);
+    }
+
     /// The settings of `name`, made with defaults if that is allowed. Never waits for a disk.
     pub fn get_or_create(&self, name: &str) -> Option<Arc<GroupConfig>> {
         if let Some(group) = self.get(name) {
             return Some(group);
         }
-        if !(self.auto_create || name.starts_with(SYSTEM_PREFIX)) || check_name(name).is_err() {
+        if !(self.auto_create.load(Ordering::Relaxed) || name.starts_with(SYSTEM_PREFIX)) || check_name(name).is_err() {
             return None;
         }
         let mut table = self.table.write();

@@ -8,9 +8,9 @@ use crate::store::Store;
 
 use super::appender::Appender;
 use super::clients::Clients;
-use super::config::Config;
 use super::delay::Delays;
 use super::groups::Groups;
+use super::live::Live;
 use super::locks::Locks;
 use super::offsets::Offsets;
 use super::registration::Registration;
@@ -20,8 +20,8 @@ use super::topics::Topics;
 
 /// The handles of one broker.
 pub struct Handles {
-    /// Settings.
-    pub config: Arc<Config>,
+    /// Settings in force.
+    pub config: Live,
     /// Time.
     pub clock: Clock,
     /// The store.

@@ -19,6 +19,8 @@ pub mod flush_wait;
 pub mod groups;
 pub mod handles;
 pub mod hold;
+pub mod keys;
+pub mod live;
 pub mod locks;
 pub mod offsets;
 pub mod open;
@@ -38,5 +40,6 @@ pub mod stored_properties;
 mod tests;
 pub mod topics;
 pub mod unique_id;
+pub mod unused_keys;
 
 pub use config::Config;

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::delay::Delays;
 use super::groups::Groups;
 use super::handles::{Handles, HeldCounts};
+use super::live::Live;
 use super::offsets::Offsets;
 use super::registration::Registration;
 use super::state_file::{StateFile, StateFileError};
@@ -75,7 +76,7 @@ impl Handles {
             locks: Arc::default(),
             relays: Arc::default(),
             stats: Arc::new(Stats::new(&config.broker_cluster_name, &store, clock.now())),
-            config,
+            config: Live::new(config),
             clock,
             store,
         })

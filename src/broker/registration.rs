@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -77,6 +78,8 @@ pub struct Registration {
     /// Number of changes so far.
     changes: Arc<watch::Sender<u64>>,
     servers: Arc<[NameServer]>,
+    /// What is told from the next round on; none before the start.
+    identity: Arc<RwLock<Option<Arc<Identity>>>>,
 }
 
 impl Registration {
@@ -86,11 +89,28 @@ impl Registration {
             .iter()
             .map(|addr| NameServer { addr: addr.clone(), standing: watch::Sender::new(Standing::default()) })
             .collect();
-        Registration { client: Client::new(), changes: Arc::new(watch::Sender::new(1)), servers }
+        Registration {
+            client: Client::new(),
+            changes: Arc::new(watch::Sender::new(1)),
+            servers,
+            identity: Arc::default(),
+        }
     }
 
     /// Says that a topic changed; done when every reachable name server knows, or after two seconds.
     pub async fn topic_changed(&self, topic: &str) {
+        self.told(&format!("topic {topic}")).await;
+    }
+
+    /// Changes what the name servers are told of the broker; done as `topic_changed`.
+    pub async fn identity_changed(&self, change: impl FnOnce(&mut Identity)) {
+        if let Some(identity) = self.identity.write().as_mut() {
+            change(Arc::make_mut(identity));
+        }
+        self.told("the broker's new settings").await;
+    }
+
+    async fn told(&self, what: &str) {
         let change = self.change();
         let all_know = async {
             for server in self.servers.iter() {
@@ -102,9 +122,7 @@ impl Registration {
             }
         };
         if timeout(CHANGE_WAIT, all_know).await.is_err() {
-            tracing::warn!(
-                "not every name server confirmed topic {topic} within {CHANGE_WAIT:?}; it will be told again"
-            );
+            tracing::warn!("not every name server confirmed {what} within {CHANGE_WAIT:?}; it will be told again");
         }
     }
 
@@ -121,12 +139,12 @@ impl Registration {
         handle: &tokio::runtime::Handle,
         shutdown: &Shutdown,
     ) -> Vec<JoinHandle<()>> {
-        let identity = Arc::new(identity);
+        *self.identity.write() = Some(Arc::new(identity));
         (0..self.servers.len())
             .map(|index| {
                 let this = self.clone();
-                let (identity, topics, shutdown) = (identity.clone(), topics.clone(), shutdown.clone());
-                handle.spawn(async move { this.keep_registered(index, &identity, &topics, shutdown).await })
+                let (topics, shutdown) = (topics.clone(), shutdown.clone());
+                handle.spawn(async move { this.keep_registered(index, &topics, shutdown).await })
             })
             .collect()
     }
@@ -168,15 +186,16 @@ impl Registration {
         change
     }
 
-    async fn keep_registered(&self, index: usize, identity: &Identity, topics: &Arc<Topics>, mut shutdown: Shutdown) {
+    async fn keep_registered(&self, index: usize, topics: &Arc<Topics>, mut shutdown: Shutdown) {
         let Some(server) = self.servers.get(index) else { return };
-        let period = Duration::from_millis(identity.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end()));
         let mut changes = self.changes.subscribe();
         let mut pause = RETRY_INTERVAL;
         while !shutdown.is_stopping() {
             let change = *changes.borrow_and_update();
+            let Some(identity) = self.identity.read().clone() else { return };
+            let period = Duration::from_millis(identity.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end()));
             let before = *server.standing.borrow();
-            let round = async { self.round(&server.addr, identity, topics, change > before.registered).await };
+            let round = async { self.round(&server.addr, &identity, topics, change > before.registered).await };
             let result = tokio::select! {
                 result = round => result,
                 () = shutdown.stopped() => return,

@@ -46,9 +46,10 @@ impl Saver {
 }
 
 fn run(handles: &Handles, stop: &Stop) {
-    let pause = Duration::from_millis(handles.config.flush_consumer_offset_interval_ms.clamp(1, PAUSE_MS_MAX));
     let mut failing = false;
     loop {
+        let interval_ms = handles.config.get().flush_consumer_offset_interval_ms;
+        let pause = Duration::from_millis(interval_ms.clamp(1, PAUSE_MS_MAX));
         {
             let mut asked = stop.asked.lock();
             if !*asked {

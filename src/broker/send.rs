@@ -123,11 +123,7 @@ pub struct SendCx<'a> {
 impl Sender {
     /// A sender for one loop. `started` keeps the ids that two runs with one process id make apart.
     pub fn new(config: Arc<Config>, loop_index: u16, started: Millis) -> Self {
-        let additions = Additions {
-            cluster: config.broker_cluster_name.clone(),
-            region: config.region_id.clone(),
-            trace_on: config.trace_on,
-        };
+        let additions = Additions::of(&config);
         let store_host = config.store_host();
         // Where Java has the hash of a class loader.
         let seed = (((started / 1000) as u32) << 8) | u32::from(loop_index & 0xff);
@@ -146,6 +142,12 @@ impl Sender {
             refusal: None,
             config,
         }
+    }
+
+    /// Goes on with other settings.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.additions = Additions::of(&config);
+        self.config = config;
     }
 
     /// Checks a send and stages its records.

@@ -86,7 +86,7 @@ pub fn take_back(handles: &Handles, given: &GivenBack) -> Result<Made, Refusal> 
             format!("subscription group not exist, {}: create it, or set autoCreateSubscriptionGroup", given.group);
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };
-    let config = &handles.config;
+    let config = handles.config.get();
     if config.broker_permission & PERM_WRITE == 0 {
         let remark = format!("the broker[{}] sending message is forbidden", config.broker_ip1);
         return Err(Refusal::new(response::NO_PERMISSION, remark));
@@ -172,7 +172,7 @@ fn store(
         sys_flag: record.sys_flag(),
         born_timestamp: record.born_timestamp(),
         born_host: record.born_host(),
-        store_host: handles.config.store_host(),
+        store_host: handles.config.get().store_host(),
         reconsume_times: record.reconsume_times().saturating_add(1),
         prepared_transaction_offset: 0,
         body: record.body(),

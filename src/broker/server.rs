@@ -152,7 +152,7 @@ impl Opened {
         let Opened { handles, server, post, report: _ } = self;
         let thread = |what| move |source| BrokerError::Thread { what, source };
         let background = handles.store.start().map_err(thread("the store's background threads"))?;
-        let (readers_post, config) = (post.clone(), handles.config.clone());
+        let (readers_post, config) = (post.clone(), handles.config.get());
         let send_read = Arc::new(move |conn: ConnId, frame: BytesMut| {
             if let Some(mailboxes) = readers_post.get() {
                 mailboxes.post_frame(conn, frame);

@@ -28,6 +28,7 @@ use super::cold_read::ColdReader;
 use super::flush_wait::{FlushWait, FlushWaits};
 use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
+use super::live::View;
 use super::pull::{self, OwnedPull, PullCx, Pulled, Puller, Run};
 use super::request::OwnedRequest;
 use super::send::{MissingTopic, NotStaged, SendCx, Sender, Stored};
@@ -97,6 +98,7 @@ pub struct BrokerService {
     sync_flush: bool,
     flush_waits: FlushWaits,
     puller: Puller,
+    settings: View,
     /// Within so many bytes of the log's end a pull counts as reading from memory.
     near_bytes: u64,
     holds: Holds,
@@ -112,7 +114,7 @@ impl BrokerService {
         BrokerService {
             topics: handles.topics.view(),
             topics_seen: DataVersion::default(),
-            sender: Sender::new(handles.config.clone(), context.loop_index as u16, handles.clock.now()),
+            sender: Sender::new(handles.config.get(), context.loop_index as u16, handles.clock.now()),
             sync_flush: handles.store.flush_mode() == FlushMode::Sync,
             loop_index: context.loop_index,
             mailboxes: context.mailboxes,
@@ -121,7 +123,8 @@ impl BrokerService {
             batch: Batch::new(&handles.store),
             flush_waits: FlushWaits::default(),
             puller: Puller::default(),
-            near_bytes: machine::memory_bytes() / 100 * handles.config.access_message_in_memory_max_ratio,
+            near_bytes: near_bytes(handles.config.get().access_message_in_memory_max_ratio),
+            settings: View::new(&handles.config),
             holds: Holds::default(),
             woken: Vec::new(),
             in_making: HashMap::new(),
@@ -314,7 +317,7 @@ impl BrokerService {
 
     fn answer_sends(&mut self, outbox: &mut dyn Outbox) {
         let flushed = PhyOffset(self.handles.store.flushed().get());
-        let deadline = self.handles.clock.now() + self.handles.config.sync_flush_timeout_ms;
+        let deadline = self.handles.clock.now() + self.settings.get().sync_flush_timeout_ms;
         for staged in &self.sender.staged {
             if staged.reply.oneway {
                 continue;
@@ -416,7 +419,7 @@ impl BrokerService {
     fn run_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Pulled {
         let handles = &*self.handles;
         let pull = PullCx {
-            config: &handles.config,
+            config: self.settings.get(),
             topics: self.topics.table(),
             groups: &handles.groups,
             offsets: &handles.offsets,
@@ -440,7 +443,7 @@ impl BrokerService {
     }
 
     fn hold_time(&self, asked: &Pull<'_>) -> Millis {
-        let config = &self.handles.config;
+        let config = self.settings.get();
         match config.long_polling_enable {
             true => u64::try_from(asked.suspend_timeout_millis).unwrap_or_default(),
             false => config.short_polling_time_mills,
@@ -494,6 +497,11 @@ impl Service for BrokerService {
     type Mail = Mail;
 
     fn request(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+        if self.settings.refresh(&self.handles.config) {
+            let config = self.settings.get();
+            self.near_bytes = near_bytes(config.access_message_in_memory_max_ratio);
+            self.sender.set_config(config.clone());
+        }
         match request.code {
             request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => self.send(cx, request),
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => self.pull(cx, request),
@@ -564,6 +572,11 @@ impl Service for BrokerService {
             self.answer_flush_wait(&wait, response::FLUSH_DISK_TIMEOUT, outbox);
         }
     }
+}
+
+/// How near the log's end a record counts as being in memory.
+fn near_bytes(ratio: u64) -> u64 {
+    machine::memory_bytes() / 100 * ratio
 }
 
 /// Java's code for a topic that a send cannot have.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::config::Config;
 use crate::wire::message::properties::{NAME_VALUE_SEPARATOR as NAME_END, PROPERTY_SEPARATOR as ITEM_END};
 
 /// What the broker writes into every message.
@@ -17,6 +18,17 @@ pub struct Additions {
     pub region: String,
     /// TRACE_ON.
     pub trace_on: bool,
+}
+
+impl Additions {
+    /// What these settings say.
+    pub fn of(config: &Config) -> Self {
+        Additions {
+            cluster: config.broker_cluster_name.clone(),
+            region: config.region_id.clone(),
+            trace_on: config.trace_on,
+        }
+    }
 }
 
 /// What a send needs to know of a message's properties.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -355,6 +355,8 @@ struct TopicsDocument {
 #[derive(Debug)]
 pub struct Topics {
     settings: TopicSettings,
+    /// `autoCreateTopicEnable` of this moment.
+    auto_create: AtomicBool,
     clock: Clock,
     file: StateFile,
     /// Held over a whole change: file first, then publication. Carries the file's members that we do not know.
@@ -380,6 +382,7 @@ impl Topics {
             }
         }
         Ok(Topics {
+            auto_create: AtomicBool::new(settings.auto_create_topic_enable),
             settings,
             clock,
             file,
@@ -392,6 +395,26 @@ impl Topics {
     /// The settings it was opened with.
     pub fn settings(&self) -> &TopicSettings {
         &self.settings
+    }
+
+    /// Changes `autoCreateTopicEnable`; the template is made if it is not there. Blocks on the disk.
+    pub fn set_auto_create(&self, auto_create: bool) -> Result<(), TopicError> {
+        if auto_create {
+            let settings = TopicSettings { auto_create_topic_enable: true, ..self.settings.clone() };
+            for template in settings.built_in().into_iter().filter(|topic| topic.topic_name == DEFAULT_TOPIC) {
+                self.create_if_missing(template)?;
+            }
+        }
+        self.auto_create.store(auto_create, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts a change that is not in the table, such as the broker's permission: name servers look at the version only.
+    /// Blocks on the disk.
+    pub fn touch(&self) -> Result<(), TopicError> {
+        let mut unknown = self.writing.lock();
+        let table = TopicTable::clone(&self.table());
+        self.publish("of the whole broker", &mut unknown, table)
     }
 
     /// The table of this moment.
@@ -426,7 +449,7 @@ impl Topics {
             let template = table
                 .get(default_topic)
                 .filter(|template| template.is_template())
-                .filter(|template| template.topic_name != DEFAULT_TOPIC || self.settings.auto_create_topic_enable);
+                .filter(|template| template.topic_name != DEFAULT_TOPIC || self.auto_create.load(Ordering::Relaxed));
             let made = match template {
                 Some(template) => TopicConfig {
                     topic_filter_type: template.topic_filter_type,

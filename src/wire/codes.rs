@@ -171,7 +171,7 @@ requests! {
     GET_ALL_TOPIC_CONFIG = 21, Broker, Topics(List), Served(Slow);
     GET_TOPIC_CONFIG_LIST = 22, Nobody, Open, Never("no release sends it");
     GET_TOPIC_NAME_LIST = 23, Nobody, Open, Never("no release sends it");
-    UPDATE_BROKER_CONFIG = 25, Broker, Open, Later("admin commands");
+    UPDATE_BROKER_CONFIG = 25, Broker, Open, Served(Slow);
     GET_BROKER_CONFIG = 26, Broker, Open, Served(Slow);
     TRIGGER_DELETE_FILES = 27, Nobody, Open, Never("no release sends it");
     GET_BROKER_RUNTIME_INFO = 28, Broker, Open, Served(Slow);

@@ -1,191 +1,297 @@
-//! The broker's own settings and figures for tools (INTEROP 06 §12, `broker_runtime_info.tsv`).
+//! The broker's settings for tools: told, and changed while it runs (INTEROP 06 §12).
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::base::machine;
+use crate::base::keys;
+use crate::base::properties;
 use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::config::Config;
 use crate::broker::handles::Handles;
-use crate::broker::stats::Name;
-use crate::wire::body::KVTable;
-use crate::wire::command::VERSION;
+use crate::broker::keys::{Settings, TABLE};
+use crate::broker::request::OwnedRequest;
+use crate::store::{self, FlushMode};
+use crate::wire::body::DataVersion;
+use crate::wire::codes::response;
 
-/// A setting by Java's name.
-type Row = (&'static str, fn(&Config) -> String);
+/// Keys that no administrator changes from afar, as Java's default of `configBlackList`.
+const BLACK_LIST: [&str; 2] = ["configBlackList", "brokerConfigPath"];
+
+/// When a changed value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    AtOnce,
+    AfterRestart,
+    Never,
+}
+
+use Counts::{AfterRestart, AtOnce, Never};
+
+/// A setting by Java's name, and its value as Java prints it.
+type Row = (&'static str, Counts, fn(&Settings) -> String);
 
 /// The settings that GET_BROKER_CONFIG tells.
-const ROWS: [Row; 31] = [
-    ("accessMessageInMemoryMaxRatio", |config| config.access_message_in_memory_max_ratio.to_string()),
-    ("autoCreateSubscriptionGroup", |config| config.auto_create_subscription_group.to_string()),
-    ("autoCreateTopicEnable", |config| config.auto_create_topic_enable.to_string()),
-    ("brokerClusterName", |config| config.broker_cluster_name.clone()),
-    ("brokerIP1", |config| config.broker_ip1.to_string()),
-    ("brokerId", |config| config.broker_id.to_string()),
-    ("brokerName", |config| config.broker_name.clone()),
-    ("brokerPermission", |config| config.broker_permission.to_string()),
-    ("brokerRole", |_| "ASYNC_MASTER".to_owned()),
-    ("brokerTopicEnable", |config| config.broker_topic_enable.to_string()),
-    ("clusterTopicEnable", |config| config.cluster_topic_enable.to_string()),
-    ("defaultTopicQueueNums", |config| config.default_topic_queue_nums.to_string()),
-    ("enablePropertyFilter", |config| config.enable_property_filter.to_string()),
-    ("flushConsumerOffsetInterval", |config| config.flush_consumer_offset_interval_ms.to_string()),
-    ("forceRegister", |config| config.force_register.to_string()),
-    ("listenPort", |config| config.listen_port.to_string()),
-    ("litePullMessageEnable", |config| config.lite_pull_message_enable.to_string()),
-    ("longPollingEnable", |config| config.long_polling_enable.to_string()),
-    ("maxMessageSize", |config| config.max_message_size.to_string()),
-    ("maxTransferBytesOnMessageInDisk", |config| config.max_transfer_bytes_on_message_in_disk.to_string()),
-    ("maxTransferBytesOnMessageInMemory", |config| config.max_transfer_bytes_on_message_in_memory.to_string()),
-    ("maxTransferCountOnMessageInDisk", |config| config.max_transfer_count_on_message_in_disk.to_string()),
-    ("maxTransferCountOnMessageInMemory", |config| config.max_transfer_count_on_message_in_memory.to_string()),
-    ("msgTraceTopicName", |config| config.msg_trace_topic_name.clone()),
-    ("namesrvAddr", |config| config.namesrv_addrs.join(";")),
-    ("notifyConsumerIdsChangedEnable", |config| config.notify_consumer_ids_changed_enable.to_string()),
-    ("regionId", |config| config.region_id.clone()),
-    ("registerNameServerPeriod", |config| config.register_name_server_period_ms.to_string()),
-    ("storePathRootDir", |config| config.store_path_root_dir.display().to_string()),
-    ("traceOn", |config| config.trace_on.to_string()),
-    ("traceTopicEnable", |config| config.trace_topic_enable.to_string()),
+const ROWS: [Row; 48] = [
+    ("accessMessageInMemoryMaxRatio", AtOnce, |s| s.broker.access_message_in_memory_max_ratio.to_string()),
+    ("autoCreateSubscriptionGroup", AtOnce, |s| s.broker.auto_create_subscription_group.to_string()),
+    ("autoCreateTopicEnable", AtOnce, |s| s.broker.auto_create_topic_enable.to_string()),
+    ("bindAddress", AfterRestart, |s| s.broker.bind_ip.to_string()),
+    ("brokerClusterName", AfterRestart, |s| s.broker.broker_cluster_name.clone()),
+    ("brokerIP1", AfterRestart, |s| s.advertised.unwrap_or(s.broker.broker_ip1).to_string()),
+    ("brokerId", Never, |s| s.broker.broker_id.to_string()),
+    ("brokerName", AfterRestart, |s| s.name.as_ref().unwrap_or(&s.broker.broker_name).clone()),
+    ("brokerPermission", AtOnce, |s| s.broker.broker_permission.to_string()),
+    ("brokerRole", Never, |_| "ASYNC_MASTER".to_owned()),
+    ("brokerTopicEnable", AfterRestart, |s| s.broker.broker_topic_enable.to_string()),
+    ("checkCRCOnRecover", AfterRestart, |s| s.store.check_crc_on_recover.to_string()),
+    ("clusterTopicEnable", AfterRestart, |s| s.broker.cluster_topic_enable.to_string()),
+    ("defaultTopicQueueNums", AfterRestart, |s| s.broker.default_topic_queue_nums.to_string()),
+    ("enablePropertyFilter", Never, |s| s.broker.enable_property_filter.to_string()),
+    ("eventLoops", AfterRestart, |s| s.broker.loops.to_string()),
+    ("flushConsumerOffsetInterval", AtOnce, |s| s.broker.flush_consumer_offset_interval_ms.to_string()),
+    ("flushDiskType", AfterRestart, |s| flush_text(s.store.flush_mode).to_owned()),
+    ("flushIntervalCommitLog", AfterRestart, |s| s.store.flush_interval_ms.to_string()),
+    ("flushIntervalConsumeQueue", AfterRestart, |s| s.store.derive_interval_ms.to_string()),
+    ("forceRegister", AtOnce, |s| s.broker.force_register.to_string()),
+    ("listenPort", AfterRestart, |s| s.broker.listen_port.to_string()),
+    ("litePullMessageEnable", AtOnce, |s| s.broker.lite_pull_message_enable.to_string()),
+    ("longPollingEnable", AtOnce, |s| s.broker.long_polling_enable.to_string()),
+    ("mappedFileSizeCommitLog", AfterRestart, |s| s.store.log_file_size.to_string()),
+    ("mappedFileSizeConsumeQueue", AfterRestart, |s| s.store.queue_file_size.to_string()),
+    ("maxHashSlotNum", AfterRestart, |s| s.store.index_slots.to_string()),
+    ("maxIndexNum", AfterRestart, |s| s.store.index_entries.to_string()),
+    ("maxMessageSize", AtOnce, |s| s.broker.max_message_size.to_string()),
+    ("maxTransferBytesOnMessageInDisk", AtOnce, |s| s.broker.max_transfer_bytes_on_message_in_disk.to_string()),
+    ("maxTransferBytesOnMessageInMemory", AtOnce, |s| s.broker.max_transfer_bytes_on_message_in_memory.to_string()),
+    ("maxTransferCountOnMessageInDisk", AtOnce, |s| s.broker.max_transfer_count_on_message_in_disk.to_string()),
+    ("maxTransferCountOnMessageInMemory", AtOnce, |s| s.broker.max_transfer_count_on_message_in_memory.to_string()),
+    ("messageDelayLevel", AfterRestart, |s| delay_text(&s.store.delay_levels_ms)),
+    ("messageIndexEnable", AfterRestart, |s| s.store.index_enable.to_string()),
+    ("msgTraceTopicName", AfterRestart, |s| s.broker.msg_trace_topic_name.clone()),
+    ("namesrvAddr", AfterRestart, |s| s.name_servers.as_ref().unwrap_or(&s.broker.namesrv_addrs).join(";")),
+    ("notifyConsumerIdsChangedEnable", AtOnce, |s| s.broker.notify_consumer_ids_changed_enable.to_string()),
+    ("regionId", AtOnce, |s| s.broker.region_id.clone()),
+    ("registerNameServerPeriod", AtOnce, |s| s.broker.register_name_server_period_ms.to_string()),
+    ("shortPollingTimeMills", AtOnce, |s| s.broker.short_polling_time_mills.to_string()),
+    ("slaveReadEnable", AtOnce, |s| s.broker.slave_read_enable.to_string()),
+    ("startAcceptSendRequestTimeStamp", AtOnce, |s| s.broker.start_accept_send_request_time_stamp.to_string()),
+    ("storePathCommitLog", AfterRestart, |s| s.store.commit_log_dir().display().to_string()),
+    ("storePathRootDir", AfterRestart, |s| s.root.as_ref().unwrap_or(&s.store.root).display().to_string()),
+    ("syncFlushTimeout", AtOnce, |s| s.broker.sync_flush_timeout_ms.to_string()),
+    ("traceOn", AtOnce, |s| s.broker.trace_on.to_string()),
+    ("traceTopicEnable", AfterRestart, |s| s.broker.trace_topic_enable.to_string()),
 ];
 
-/// GET_BROKER_CONFIG: properties text, and the version that clients need.
+/// GET_BROKER_CONFIG: properties text with the settings in force, and the version that clients need.
 pub(super) fn get(handles: &Handles) -> Answered {
+    let settings = in_force(&handles.config.get(), handles.store.config());
     let mut text = String::new();
-    for (name, value) in ROWS {
-        // Writing into a String cannot fail.
-        let _infallible = writeln!(text, "{name}={}", value(&handles.config));
+    for (name, _, value) in ROWS {
+        let value = value(&settings);
+        // As Java, which leaves out what nobody set.
+        if !value.is_empty() {
+            // Writing into a String cannot fail.
+            let _infallible = writeln!(text, "{name}={value}");
+        }
     }
-    let store = handles.store.config();
-    let flush = match handles.store.flush_mode() {
-        crate::store::FlushMode::Async => "ASYNC_FLUSH",
-        crate::store::FlushMode::Sync => "SYNC_FLUSH",
-    };
-    let _infallible = writeln!(text, "flushDiskType={flush}\nmappedFileSizeCommitLog={}", store.log_file_size);
-    let version = serde_json::to_string(&crate::wire::body::DataVersion::default()).map_err(Refusal::system)?;
+    let counter = handles.config.generation() as i64;
+    let version = DataVersion { counter, timestamp: handles.stats.started as i64, ..DataVersion::default() };
+    let version = serde_json::to_string(&version).map_err(Refusal::system)?;
     Ok(Answer::body(text).and("version", version))
 }
 
-/// GET_BROKER_RUNTIME_INFO: every key that Java's tools and the exporter parse, in their formats.
-pub(super) fn runtime_info(handles: &Handles) -> Answered {
-    let now = handles.refresh_stats();
-    let stats = &handles.stats;
-    let (put, get) = stats.totals(now);
-    let (put_mornings, get_mornings) = stats.mornings();
-    let put_all = stats.of_broker(Name::BrokerPutNums, now);
-    let get_all = stats.of_broker(Name::BrokerGetNums, now);
-    let (log_min, log_max) = (handles.store.log_min().0, handles.store.log_max().0);
-    let flushed = handles.store.flushed().get();
-    let size: u64 = handles
-        .store
-        .topics()
-        .iter()
-        .flat_map(|topic| handles.store.queues_of(topic))
-        .map(|queue| queue.bytes_put())
-        .sum();
-    let put_count = put_all.total().max(1);
-    let disk = machine::disk_space(handles.store.root());
-    let ratio =
-        disk.map_or(-1.0, |disk| if disk.total == 0 { -1.0 } else { 1.0 - disk.free as f64 / disk.total as f64 });
-    let zero_rates = "0.0 0.0 0.0";
-    let mut table: BTreeMap<String, String> = BTreeMap::new();
-    let mut tell = |name: &str, value: String| drop(table.insert(name.to_owned(), value));
-    tell("bootTimestamp", stats.started.to_string());
-    tell("brokerActive", "true".into());
-    tell("brokerVersion", VERSION.to_string());
-    tell("brokerVersionDesc", "V5_3_3".into());
-    tell("commitLogDirCapacity", disk.map_or_else(|| capacity(0, 0), |disk| capacity(disk.total, disk.free)));
-    tell("commitLogDiskRatio", format!("{ratio:?}"));
-    tell("consumeQueueDiskRatio", format!("{ratio:?}"));
-    tell("commitLogMaxOffset", log_max.to_string());
-    tell("commitLogMinOffset", log_min.to_string());
-    tell("dispatchBehindBytes", "0".into());
-    tell("dispatchMaxBuffer", "0".into());
-    tell("earliestMessageTimeStamp", handles.store.earliest_time().ok().flatten().unwrap_or(-1).to_string());
-    tell("getFoundTps", get_all.rates(now));
-    tell("getMissTps", zero_rates.into());
-    tell("getTotalTps", get_all.rates(now));
-    tell("getTransferedTps", get_all.rates(now));
-    tell("getTransferredTps", get_all.rates(now));
-    tell("getMessageEntireTimeMax", "0".into());
-    tell("msgGetTotalTodayMorning", get_mornings.today.to_string());
-    tell("msgGetTotalTodayNow", get.to_string());
-    tell("msgGetTotalYesterdayMorning", get_mornings.yesterday.to_string());
-    tell("msgPutTotalTodayMorning", put_mornings.today.to_string());
-    tell("msgPutTotalTodayNow", put.to_string());
-    tell("msgPutTotalYesterdayMorning", put_mornings.yesterday.to_string());
-    tell("pageCacheLockTimeMills", "0".into());
-    for pool in ["send", "pull", "query", "litePull", "ack"] {
-        for figure in ["QueueCapacity", "QueueHeadWaitTimeMills", "QueueSize"] {
-            tell(&format!("{pool}ThreadPool{figure}"), "0".into());
-        }
+/// UPDATE_BROKER_CONFIG: all of it or, with the reason, nothing. Holds until the broker stops; the file that it starts
+/// from is not touched.
+pub(super) async fn update(handles: &Arc<Handles>, request: &OwnedRequest) -> Answered {
+    let (shared, body) = (handles.clone(), request.body.clone());
+    let changed = super::blocking(move || apply(&shared, &body)).await??;
+    if changed.identity {
+        let config = handles.config.get();
+        let tell = |identity: &mut crate::broker::registration::Identity| {
+            identity.broker_permission = config.broker_permission;
+            identity.period_ms = config.register_name_server_period_ms;
+            identity.force = config.force_register;
+        };
+        handles.registration.identity_changed(tell).await;
     }
-    tell("EndTransactionQueueSize", "0".into());
-    tell("EndTransactionThreadPoolQueueCapacity", "0".into());
-    tell("putMessageAverageSize", format!("{:?}", size as f64 / put_count as f64));
-    tell("putMessageDistributeTime", "null".into());
-    tell("putMessageEntireTimeMax", "0".into());
-    tell("putMessageFailedTimes", "0".into());
-    tell("putMessageSizeTotal", size.to_string());
-    tell("putMessageTimesTotal", put_count.to_string());
-    tell("putTps", put_all.rates(now));
-    tell("remainHowManyDataToFlush", format!("{} B", log_max.saturating_sub(flushed)));
-    tell("remainTransientStoreBufferNumbs", i32::MAX.to_string());
-    tell("runtime", uptime(now.saturating_sub(stats.started)));
-    tell("startAcceptSendRequestTimeStamp", handles.config.start_accept_send_request_time_stamp.to_string());
-    for (level, (next, max)) in (1..).zip(handles.delays.standing(&handles.store)) {
-        if max > 0 {
-            tell(&format!("scheduleMessageOffset_{level}"), format!("{next},{max}"));
-        }
-    }
-    for (name, none) in [
-        ("timerCongestNum", "0"),
-        ("timerDequeueTps", "0.0"),
-        ("timerEnqueueTps", "0.0"),
-        ("timerOffsetBehind", "0"),
-        ("timerReadBehind", "0"),
-    ] {
-        tell(name, none.into());
-    }
-    Ok(Answer::body(KVTable { table }.to_json()))
+    let remark = (!changed.remarks.is_empty()).then(|| changed.remarks.join("; ").into());
+    Ok(Answer { remark, ..Answer::empty() })
 }
 
-/// `Total : 1.0 TiB, Free : 500.0 GiB.`: tools cut it at its blanks.
-fn capacity(total: u64, free: u64) -> String {
-    format!("Total : {}, Free : {}.", bytes_text(total), bytes_text(free))
+/// What a change leads to.
+#[derive(Debug, Default)]
+struct Changed {
+    /// The name servers have to know.
+    identity: bool,
+    /// What the administrator should know.
+    remarks: Vec<String>,
 }
 
-fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
+fn apply(handles: &Handles, body: &[u8]) -> Result<Changed, Refusal> {
+    let entries = properties::parse(body)
+        .map_err(|error| Refusal::system(format!("string2Properties error: {error}; nothing was changed")))?;
+    if let Some(entry) = entries.iter().find(|entry| BLACK_LIST.contains(&entry.key.as_str())) {
+        let remark = format!("Can not update config in black list. {} cannot be changed from afar", entry.key);
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = UNITS[0];
-    for larger in &UNITS[1..] {
-        if value < 1024.0 {
-            break;
+    let mut changed = Changed::default();
+    let change = |before: &Config| {
+        let before = in_force(before, handles.store.config());
+        let mut after = before.clone();
+        let outcome = TABLE.apply(&entries, &mut after);
+        let mut problems: Vec<_> = outcome.problems.iter().map(refused).collect();
+        for (name, counts, value) in ROWS {
+            let (old, new) = (value(&before), value(&after));
+            if counts != AtOnce && old != new {
+                problems.push(format!(
+                    "{name}={new} needs a restart, {old} is in force: set it in the file that the broker starts from"
+                ));
+            }
         }
-        value /= 1024.0;
-        unit = larger;
-    }
-    format!("{value:.1} {unit}")
+        problems.extend(if problems.is_empty() { after.broker.check() } else { Vec::new() });
+        if !problems.is_empty() {
+            return Err(Refusal::system(format!("nothing was changed: {}", problems.join("; "))));
+        }
+        if before.broker.auto_create_topic_enable != after.broker.auto_create_topic_enable {
+            handles.topics.set_auto_create(after.broker.auto_create_topic_enable).map_err(Refusal::system)?;
+        }
+        if before.broker.broker_permission != after.broker.broker_permission {
+            handles.topics.touch().map_err(Refusal::system)?;
+        }
+        changed.remarks = outcome.warnings;
+        changed.remarks.extend(outcome.unused.iter().map(|key| format!("{key} changes nothing here")));
+        let identity =
+            |config: &Config| (config.broker_permission, config.register_name_server_period_ms, config.force_register);
+        changed.identity = identity(&before.broker) != identity(&after.broker);
+        Ok(after.broker)
+    };
+    handles.config.update(change, |before, after| {
+        handles.groups.set_auto_create(after.auto_create_subscription_group);
+        handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
+        let (before, after) = (in_force(before, handles.store.config()), in_force(after, handles.store.config()));
+        for (name, _, value) in ROWS {
+            let (old, new) = (value(&before), value(&after));
+            if old != new {
+                tracing::info!("an administrator changed {name} from {old} to {new}, until the broker stops");
+            }
+        }
+    })?;
+    Ok(changed)
 }
 
-fn uptime(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
+fn refused(problem: &keys::Problem) -> String {
+    format!("{}={}: {}", problem.key, problem.value, problem.what)
+}
+
+/// The settings in force, as a file would have given them.
+fn in_force(broker: &Config, store: &store::Config) -> Settings {
+    Settings { broker: broker.clone(), store: store.clone(), ..Settings::new(Path::new("")) }
+}
+
+fn flush_text(mode: FlushMode) -> &'static str {
+    match mode {
+        FlushMode::Async => "ASYNC_FLUSH",
+        FlushMode::Sync => "SYNC_FLUSH",
+    }
+}
+
+fn delay_text(levels_ms: &[u64]) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let text = |ms: &u64| {
+        let (unit, length) =
+            UNITS.iter().find(|(_, length)| *ms >= *length && ms.is_multiple_of(*length)).unwrap_or(&UNITS[3]);
+        format!("{}{unit}", ms / length)
+    };
+    levels_ms.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::keys::Does;
+    use crate::broker::fixture::Broker;
+    use crate::wire::codes::request::{GET_BROKER_CONFIG, UPDATE_BROKER_CONFIG};
 
     #[test]
-    fn sizes_and_times_are_written_as_tools_cut_them() {
-        assert_eq!(capacity(1 << 40, 500 << 30), "Total : 1.0 TiB, Free : 500.0 GiB.");
-        assert_eq!(capacity(1 << 40, 5).split(' ').count(), 8);
-        assert_eq!(uptime(90_061_000), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
+    fn every_key_that_does_something_is_told() {
+        let rows =
+            TABLE.rows.iter().flat_map(|rows| rows.iter()).filter(|key| !matches!(key.does, Does::Refused { .. }));
+        let missing: Vec<_> =
+            rows.map(|key| key.name).filter(|name| !ROWS.iter().any(|(row, ..)| row == name)).collect();
+        assert_eq!(missing, [""; 0]);
+        assert!(ROWS.is_sorted_by_key(|(name, ..)| *name));
+        assert_eq!(delay_text(&[1000, 60_000, 7_200_000, 90_000]), "1s 1m 2h 90s");
+    }
+
+    fn told(broker: &Broker, name: &str) -> String {
+        let text = String::from_utf8(broker.call(1, GET_BROKER_CONFIG, &[], &[]).body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+        line.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()
+    }
+
+    #[test]
+    fn what_is_told_can_be_sent_back_and_changes_nothing() {
+        let broker = Broker::new("config-round");
+        let before = broker.call(1, GET_BROKER_CONFIG, &[], &[]).body;
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], &before);
+        assert_eq!((answer.code, answer.remark.as_str()), (0, ""));
+        assert_eq!(broker.call(1, GET_BROKER_CONFIG, &[], &[]).body, before);
+    }
+
+    #[test]
+    fn changes_count_at_once_and_are_told() {
+        let broker = Broker::new("config-live");
+        let version = |broker: &Broker| broker.handles.topics.table().version.counter;
+        let before = version(&broker);
+        let body = b"brokerPermission=4\nmaxMessageSize=1000\nautoCreateSubscriptionGroup=false\nautoCreateTopicEnable=false\n";
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body);
+        assert_eq!((answer.code, answer.remark.as_str()), (0, ""));
+        assert_eq!(told(&broker, "brokerPermission"), "4");
+        assert_eq!(told(&broker, "maxMessageSize"), "1000");
+        assert!(version(&broker) > before, "name servers see that something changed");
+        assert!(broker.handles.groups.get_or_create("late").is_none());
+        assert!(broker.handles.topics.create_in_send("t", "TBW102", 4, false).is_err());
+        assert_eq!(broker.call(1, UPDATE_BROKER_CONFIG, &[], b"autoCreateTopicEnable=true").code, 0);
+        assert!(broker.handles.topics.create_in_send("t", "TBW102", 4, false).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_whole_with_its_reason() {
+        let broker = Broker::new("config-bad");
+        let before = broker.call(1, GET_BROKER_CONFIG, &[], &[]).body;
+        for (body, code, told) in [
+            (
+                "maxMessageSize=1000\nbrokerPermission=9",
+                1,
+                "brokerPermission=9: accepted is a whole number from 0 to 6",
+            ),
+            (
+                "traceOn=false\nflushDiskType=SYNC_FLUSH",
+                1,
+                "flushDiskType=SYNC_FLUSH needs a restart, ASYNC_FLUSH is in force",
+            ),
+            ("traceOn=perhaps", 1, "traceOn=perhaps: accepted are true and false"),
+            ("brokerRole=SLAVE", 1, "replication"),
+            ("brokerName=other", 1, "brokerName=other needs a restart, broker-a is in force"),
+            ("traceOn=false\nbrokerConfigPath=/tmp/x", 16, "Can not update config in black list."),
+            ("a=\\uZ", 1, "string2Properties error"),
+        ] {
+            let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body.as_bytes());
+            assert_eq!(answer.code, code, "{body}: {}", answer.remark);
+            assert!(answer.remark.contains(told), "{body}: {}", answer.remark);
+            assert_eq!(broker.call(1, GET_BROKER_CONFIG, &[], &[]).body, before, "{body} changed something");
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_ignored_and_named() {
+        let broker = Broker::new("config-unknown");
+        let answer =
+            broker.call(1, UPDATE_BROKER_CONFIG, &[], b"traceOn=false\ntraceOnn=1\nsendMessageThreadPoolNums=4");
+        assert_eq!(answer.code, 0, "{}", answer.remark);
+        assert!(answer.remark.contains("traceOnn is no key that is known here"), "{}", answer.remark);
+        assert!(answer.remark.contains("sendMessageThreadPoolNums ("), "{}", answer.remark);
+        assert_eq!(told(&broker, "traceOn"), "false");
     }
 }

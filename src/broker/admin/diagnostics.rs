@@ -164,7 +164,7 @@ pub(super) fn consume_stats(handles: &Handles, request: &OwnedRequest) -> Answer
 pub(super) fn broker_consume_stats(handles: &Handles, request: &OwnedRequest) -> Answered {
     let ordered_only = request.ext.bool("isOrder").unwrap_or(false);
     let mut body =
-        ConsumeStatsList { broker_addr: handles.config.store_host().to_string(), ..ConsumeStatsList::default() };
+        ConsumeStatsList { broker_addr: handles.config.get().store_host().to_string(), ..ConsumeStatsList::default() };
     for group in handles.groups.table().sorted().into_keys() {
         let mut of_group = Vec::new();
         for topic in handles.offsets.topics_of(&group) {
@@ -306,7 +306,7 @@ pub(super) fn known_topic(handles: &Handles, topic: &str) -> Result<Arc<TopicCon
 }
 
 pub(super) fn message_queue(handles: &Handles, topic: &str, id: u32) -> MessageQueue {
-    MessageQueue { topic: topic.to_owned(), broker_name: handles.config.broker_name.clone(), queue_id: id as i32 }
+    MessageQueue { topic: topic.to_owned(), broker_name: handles.config.get().broker_name.clone(), queue_id: id as i32 }
 }
 
 fn connection(member: &Member) -> Connection {

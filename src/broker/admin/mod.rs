@@ -11,6 +11,7 @@ mod messages;
 mod offsets;
 mod relay;
 mod reply;
+mod runtime;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -61,6 +62,7 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::QUERY_MESSAGE => messages::query(&handles, &request).await,
         request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => reply::send(&handles, &request).await,
         request::CONSUMER_SEND_MSG_BACK => messages::send_back(&handles, &request).await,
+        request::UPDATE_BROKER_CONFIG => config::update(&handles, &request).await,
         request::CHECK_CLIENT_CONFIG => clients::check_config(&request),
         request::UPDATE_AND_CREATE_TOPIC_LIST => topics::update_list(&handles, &request).await,
         request::GET_TOPIC_CONFIG => diagnostics::topic(&handles, &request),
@@ -98,7 +100,7 @@ async fn look(handles: &Arc<Handles>, request: OwnedRequest, code: i32) -> Answe
         request::CLONE_GROUP_OFFSET => offsets::clone(&handles, &request),
         request::QUERY_CORRECTION_OFFSET => offsets::correction(&handles, &request),
         request::GET_BROKER_CONFIG => config::get(&handles),
-        request::GET_BROKER_RUNTIME_INFO => config::runtime_info(&handles),
+        request::GET_BROKER_RUNTIME_INFO => runtime::runtime_info(&handles),
         code => not_supported(code),
     };
     blocking(work).await?

@@ -47,7 +47,8 @@ async fn try_consume_directly(handles: &Handles, request: &OwnedRequest) -> Resu
     let record = record.ok_or_else(|| Refusal::system(format!("no message is stored at {position}, named by {id}")))?;
     let topic_flag = request.ext.get("topic").and_then(|topic| handles.topics.get(topic)).map(|topic| topic.sys_flag);
     let group_flag = request.ext.get("consumerGroup").and_then(|group| handles.groups.get(group));
-    let mut more = vec![("brokerName", Value::Str(handles.config.broker_name.as_str()))];
+    let config = handles.config.get();
+    let mut more = vec![("brokerName", Value::Str(config.broker_name.as_str()))];
     more.extend(topic_flag.map(|flag| ("topicSysFlag", Value::I64(i64::from(flag)))));
     more.extend(group_flag.map(|group| ("groupSysFlag", Value::I64(i64::from(group.group_sys_flag)))));
     pass_on(handles, request, &more, &record).await

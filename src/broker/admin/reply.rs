@@ -28,7 +28,7 @@ pub(super) async fn send(handles: &Arc<Handles>, request: &OwnedRequest) -> Answ
         Ok(answer) => answer,
         Err(refusal) => Answer { code: refusal.code, remark: Some(refusal.remark), ..Answer::default() },
     };
-    Ok(answer.and(MSG_REGION, &handles.config.region_id).and(TRACE_ON, handles.config.trace_on))
+    Ok(answer.and(MSG_REGION, &handles.config.get().region_id).and(TRACE_ON, handles.config.get().trace_on))
 }
 
 async fn try_send(handles: &Arc<Handles>, request: &OwnedRequest) -> Result<Answer, Refusal> {
@@ -42,7 +42,9 @@ async fn try_send(handles: &Arc<Handles>, request: &OwnedRequest) -> Result<Answ
     let stored = super::blocking(move || store(&shared.0, &shared.1, queue)).await?;
     let stored = stored.inspect_err(|error| tracing::warn!("a reply was passed on but not stored: {}", error.remark));
     let id = stored.as_ref().map(|assigned| {
-        OffsetMessageId { store_host: handles.config.store_host(), phy_offset: assigned.phy_offset }.text().to_string()
+        OffsetMessageId { store_host: handles.config.get().store_host(), phy_offset: assigned.phy_offset }
+            .text()
+            .to_string()
     });
     let answer = Answer::field("msgId", id.as_deref().unwrap_or("0"))
         .and("queueId", if stored.is_ok() { queue } else { 0 })
@@ -54,7 +56,7 @@ async fn try_send(handles: &Arc<Handles>, request: &OwnedRequest) -> Result<Answ
 }
 
 async fn check(handles: &Handles, request: &OwnedRequest, header: &Send<'_>) -> Result<Arc<TopicConfig>, Refusal> {
-    let start = handles.config.start_accept_send_request_time_stamp;
+    let start = handles.config.get().start_accept_send_request_time_stamp;
     if request.now < start {
         return Err(Refusal::system(format!("broker unable to service, until {start} (milliseconds since 1970, UTC)")));
     }
@@ -97,7 +99,7 @@ async fn push(handles: &Handles, request: &OwnedRequest, header: &Send<'_>, queu
     let now = handles.clock.now();
     properties.set(PUSH_REPLY_TIME, now.to_string());
     let text = String::from_utf8_lossy(&properties.to_bytes()).into_owned();
-    let (born_host, store_host) = (request.conn.peer.to_string(), handles.config.store_host().to_string());
+    let (born_host, store_host) = (request.conn.peer.to_string(), handles.config.get().store_host().to_string());
     let ext = [
         ("producerGroup", Value::Str(header.producer_group)),
         ("topic", Value::Str(header.topic)),
@@ -126,9 +128,10 @@ async fn push(handles: &Handles, request: &OwnedRequest, header: &Send<'_>, queu
 fn store(handles: &Handles, request: &OwnedRequest, queue: u32) -> Result<Assigned, Refusal> {
     let command = request.command();
     let header = Send::from_ext(request.code, &command.ext).map_err(Refusal::system)?;
+    let config = handles.config.get();
     let mut properties = Properties::parse(header.properties.as_bytes());
-    properties.set(MSG_REGION, handles.config.region_id.as_str());
-    properties.set(TRACE_ON, handles.config.trace_on.to_string());
+    properties.set(MSG_REGION, config.region_id.as_str());
+    properties.set(TRACE_ON, config.trace_on.to_string());
     let properties = properties.to_bytes();
     let record = NewRecord {
         topic: header.topic,
@@ -138,7 +141,7 @@ fn store(handles: &Handles, request: &OwnedRequest, queue: u32) -> Result<Assign
         sys_flag: 0,
         born_timestamp: header.born_timestamp,
         born_host: request.conn.peer,
-        store_host: handles.config.store_host(),
+        store_host: handles.config.get().store_host(),
         reconsume_times: header.reconsume_times,
         prepared_transaction_offset: 0,
         body: &request.body,

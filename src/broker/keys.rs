@@ -1,12 +1,12 @@
 //! The keys of Java's `broker.conf`, and what each of them does to this broker. A test walks the list of all keys of
-//! Java 4.9 to 5.3 through this table.
+//! Java 4.9 to 5.3 through this table. `app` reads files with it, UPDATE_BROKER_CONFIG what an administrator sends.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::keys::Does::{Flag, Number, Refused, Text};
-use super::keys::{self, Key, Table, key, renamed};
 use super::unused_keys;
+use crate::base::keys::Does::{Flag, Number, Refused, Text};
+use crate::base::keys::{self, Key, Table, key, renamed};
 use crate::{broker, store};
 
 /// What a file says about a broker, beside the broker's own configuration.
@@ -85,7 +85,7 @@ const BROKER: &[Key<Settings>] = &[
         "namesrvAddr",
         Text {
             accepts: "HOST:PORT, several separated by semicolons",
-            set: |s, text| text.parse::<super::cli::NamesrvList>().ok().map(|list| s.name_servers = Some(list.0)),
+            set: |s, text| keys::servers(text).ok().map(|list| s.name_servers = Some(list)),
         },
     ),
     key("storePathRootDir", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.root = Some(path)) }),

@@ -1,0 +1,134 @@
+//! The broker's own figures for tools (INTEROP 06 §12, `broker_runtime_info.tsv`).
+
+use std::collections::BTreeMap;
+
+use crate::base::machine;
+use crate::broker::answer::{Answer, Answered};
+use crate::broker::handles::Handles;
+use crate::broker::stats::Name;
+use crate::wire::body::KVTable;
+use crate::wire::command::VERSION;
+
+/// GET_BROKER_RUNTIME_INFO: every key that Java's tools and the exporter parse, in their formats.
+pub(super) fn runtime_info(handles: &Handles) -> Answered {
+    let now = handles.refresh_stats();
+    let stats = &handles.stats;
+    let (put, get) = stats.totals(now);
+    let (put_mornings, get_mornings) = stats.mornings();
+    let put_all = stats.of_broker(Name::BrokerPutNums, now);
+    let get_all = stats.of_broker(Name::BrokerGetNums, now);
+    let (log_min, log_max) = (handles.store.log_min().0, handles.store.log_max().0);
+    let flushed = handles.store.flushed().get();
+    let size: u64 = handles
+        .store
+        .topics()
+        .iter()
+        .flat_map(|topic| handles.store.queues_of(topic))
+        .map(|queue| queue.bytes_put())
+        .sum();
+    let put_count = put_all.total().max(1);
+    let disk = machine::disk_space(handles.store.root());
+    let ratio =
+        disk.map_or(-1.0, |disk| if disk.total == 0 { -1.0 } else { 1.0 - disk.free as f64 / disk.total as f64 });
+    let zero_rates = "0.0 0.0 0.0";
+    let mut table: BTreeMap<String, String> = BTreeMap::new();
+    let mut tell = |name: &str, value: String| drop(table.insert(name.to_owned(), value));
+    tell("bootTimestamp", stats.started.to_string());
+    tell("brokerActive", "true".into());
+    tell("brokerVersion", VERSION.to_string());
+    tell("brokerVersionDesc", "V5_3_3".into());
+    tell("commitLogDirCapacity", disk.map_or_else(|| capacity(0, 0), |disk| capacity(disk.total, disk.free)));
+    tell("commitLogDiskRatio", format!("{ratio:?}"));
+    tell("consumeQueueDiskRatio", format!("{ratio:?}"));
+    tell("commitLogMaxOffset", log_max.to_string());
+    tell("commitLogMinOffset", log_min.to_string());
+    tell("dispatchBehindBytes", "0".into());
+    tell("dispatchMaxBuffer", "0".into());
+    tell("earliestMessageTimeStamp", handles.store.earliest_time().ok().flatten().unwrap_or(-1).to_string());
+    tell("getFoundTps", get_all.rates(now));
+    tell("getMissTps", zero_rates.into());
+    tell("getTotalTps", get_all.rates(now));
+    tell("getTransferedTps", get_all.rates(now));
+    tell("getTransferredTps", get_all.rates(now));
+    tell("getMessageEntireTimeMax", "0".into());
+    tell("msgGetTotalTodayMorning", get_mornings.today.to_string());
+    tell("msgGetTotalTodayNow", get.to_string());
+    tell("msgGetTotalYesterdayMorning", get_mornings.yesterday.to_string());
+    tell("msgPutTotalTodayMorning", put_mornings.today.to_string());
+    tell("msgPutTotalTodayNow", put.to_string());
+    tell("msgPutTotalYesterdayMorning", put_mornings.yesterday.to_string());
+    tell("pageCacheLockTimeMills", "0".into());
+    for pool in ["send", "pull", "query", "litePull", "ack"] {
+        for figure in ["QueueCapacity", "QueueHeadWaitTimeMills", "QueueSize"] {
+            tell(&format!("{pool}ThreadPool{figure}"), "0".into());
+        }
+    }
+    tell("EndTransactionQueueSize", "0".into());
+    tell("EndTransactionThreadPoolQueueCapacity", "0".into());
+    tell("putMessageAverageSize", format!("{:?}", size as f64 / put_count as f64));
+    tell("putMessageDistributeTime", "null".into());
+    tell("putMessageEntireTimeMax", "0".into());
+    tell("putMessageFailedTimes", "0".into());
+    tell("putMessageSizeTotal", size.to_string());
+    tell("putMessageTimesTotal", put_count.to_string());
+    tell("putTps", put_all.rates(now));
+    tell("remainHowManyDataToFlush", format!("{} B", log_max.saturating_sub(flushed)));
+    tell("remainTransientStoreBufferNumbs", i32::MAX.to_string());
+    tell("runtime", uptime(now.saturating_sub(stats.started)));
+    tell("startAcceptSendRequestTimeStamp", handles.config.get().start_accept_send_request_time_stamp.to_string());
+    for (level, (next, max)) in (1..).zip(handles.delays.standing(&handles.store)) {
+        if max > 0 {
+            tell(&format!("scheduleMessageOffset_{level}"), format!("{next},{max}"));
+        }
+    }
+    for (name, none) in [
+        ("timerCongestNum", "0"),
+        ("timerDequeueTps", "0.0"),
+        ("timerEnqueueTps", "0.0"),
+        ("timerOffsetBehind", "0"),
+        ("timerReadBehind", "0"),
+    ] {
+        tell(name, none.into());
+    }
+    Ok(Answer::body(KVTable { table }.to_json()))
+}
+
+/// `Total : 1.0 TiB, Free : 500.0 GiB.`: tools cut it at its blanks.
+fn capacity(total: u64, free: u64) -> String {
+    format!("Total : {}, Free : {}.", bytes_text(total), bytes_text(free))
+}
+
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    format!("{value:.1} {unit}")
+}
+
+fn uptime(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    format!("[ {days} days, {hours} hours, {minutes} minutes, {} seconds ]", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_written_as_tools_cut_them() {
+        assert_eq!(capacity(1 << 40, 500 << 30), "Total : 1.0 TiB, Free : 500.0 GiB.");
+        assert_eq!(capacity(1 << 40, 5).split(' ').count(), 8);
+        assert_eq!(uptime(90_061_000), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
+    }
+}
