@@ -2,7 +2,6 @@
 //! place of the connections.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -21,7 +20,7 @@ use super::admin;
 use super::config::Config;
 use super::handles::Handles;
 use super::request::OwnedRequest;
-use super::state_file::scratch;
+use super::state_file::scratch::{self, Scratch};
 
 /// When fixtures begin.
 pub(crate) const START: u64 = 1_700_000_000_000;
@@ -47,9 +46,10 @@ impl Got {
 
 pub(crate) struct Broker {
     pub handles: Arc<Handles>,
-    pub dir: PathBuf,
     posted: Arc<Mutex<Vec<(ConnId, BytesMut)>>>,
     runtime: tokio::runtime::Runtime,
+    /// Last, so that it outlives what writes into it.
+    pub dir: Scratch,
 }
 
 impl Broker {
@@ -59,11 +59,11 @@ impl Broker {
     }
 
     /// A broker over what is in `dir`.
-    pub fn open(dir: PathBuf, configure: impl FnOnce(&mut Config)) -> Broker {
-        let mut config = Config { store_path_root_dir: dir.clone(), ..Config::default() };
+    pub fn open(dir: Scratch, configure: impl FnOnce(&mut Config)) -> Broker {
+        let mut config = Config { store_path_root_dir: dir.to_path_buf(), ..Config::default() };
         configure(&mut config);
         let clock = Clock::manual(START);
-        let mut store_config = store::Config::new(&dir);
+        let mut store_config = store::Config::new(&*dir);
         store_config.log_file_size = 1 << 20;
         let (store, _) = Store::open(store_config, Arc::new(RealDisk), clock.clone()).unwrap();
         let posted: Arc<Mutex<Vec<(ConnId, BytesMut)>>> = Arc::default();

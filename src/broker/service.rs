@@ -134,6 +134,15 @@ impl BrokerService {
         }
     }
 
+    /// Takes over settings that an administrator changed.
+    fn refresh_settings(&mut self) {
+        if self.settings.refresh(&self.handles.config) {
+            let config = self.settings.get();
+            self.near_bytes = near_bytes(config.access_message_in_memory_max_ratio);
+            self.sender.set_config(config.clone());
+        }
+    }
+
     fn send(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
         match self.try_send(cx, request) {
             Ok(outcome) => outcome,
@@ -497,11 +506,7 @@ impl Service for BrokerService {
     type Mail = Mail;
 
     fn request(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
-        if self.settings.refresh(&self.handles.config) {
-            let config = self.settings.get();
-            self.near_bytes = near_bytes(config.access_message_in_memory_max_ratio);
-            self.sender.set_config(config.clone());
-        }
+        self.refresh_settings();
         match request.code {
             request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => self.send(cx, request),
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => self.pull(cx, request),
@@ -516,6 +521,7 @@ impl Service for BrokerService {
     }
 
     fn mail(&mut self, mail: Mail, outbox: &mut dyn Outbox) {
+        self.refresh_settings();
         match mail {
             Mail::Grown(grown) => {
                 grown.iter().for_each(|grown| self.holds.grown(&grown.queue, &grown.tags_codes, &mut self.woken));
@@ -561,6 +567,7 @@ impl Service for BrokerService {
     }
 
     fn timer(&mut self, now: Millis, outbox: &mut dyn Outbox) {
+        self.refresh_settings();
         self.holds.expired(now, &mut self.woken);
         let topics = self.topics.table();
         if self.topics_seen != topics.version {

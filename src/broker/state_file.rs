@@ -113,15 +113,38 @@ pub(crate) mod scratch {
     use super::*;
     use crate::base::disk::RealDisk;
 
+    /// A folder that is removed with the last clone, unless its test failed: then it is there to be looked at.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Scratch(Arc<Removed>);
+
+    #[derive(Debug)]
+    struct Removed(PathBuf);
+
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::fs::remove_dir_all(&self.0).unwrap();
+            }
+        }
+    }
+
+    impl std::ops::Deref for Scratch {
+        type Target = PathBuf;
+
+        fn deref(&self) -> &PathBuf {
+            &self.0.0
+        }
+    }
+
     /// An empty folder of its own for one test.
-    pub(crate) fn dir(name: &str) -> PathBuf {
+    pub(crate) fn dir(name: &str) -> Scratch {
         let dir = std::env::temp_dir().join(format!("rocketmq-broker-{}-{name}", std::process::id()));
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
             _ => {}
         }
         std::fs::create_dir_all(&dir).unwrap();
-        dir
+        Scratch(Arc::new(Removed(dir)))
     }
 
     /// A state file in `dir` on the real disk.

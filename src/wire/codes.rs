@@ -190,7 +190,7 @@ requests! {
     LOCK_BATCH_MQ = 41, Broker, Fields(Sub), Served(Fast);
     UNLOCK_BATCH_MQ = 42, Broker, Fields(Sub), Served(Fast);
     GET_ALL_CONSUMER_OFFSET = 43, Broker, Open, Served(Slow);
-    GET_ALL_DELAY_OFFSET = 45, Broker, Open, Later("slaves");
+    GET_ALL_DELAY_OFFSET = 45, Broker, Open, Served(Slow);
     CHECK_CLIENT_CONFIG = 46, Broker, Open, Served(Slow);
     GET_CLIENT_CONFIG = 47, NameServer, Open, Never("served by 5.0.0 to 5.1.3 name servers only");
     UPDATE_AND_CREATE_ACL_CONFIG = 50, Broker, Open, Later("ACL");
@@ -238,7 +238,7 @@ requests! {
     QUERY_CONSUME_TIME_SPAN = 303, Broker, Fields(Get), Served(Slow);
     GET_SYSTEM_TOPIC_LIST_FROM_NS = 304, NameServer, Open, Served(Fast);
     GET_SYSTEM_TOPIC_LIST_FROM_BROKER = 305, Broker, Open, Served(Slow);
-    CLEAN_EXPIRED_CONSUMEQUEUE = 306, Broker, Open, Later("admin commands");
+    CLEAN_EXPIRED_CONSUMEQUEUE = 306, Broker, Open, Served(Slow);
     GET_CONSUMER_RUNNING_INFO = 307, Broker, Fields(Get), Served(Slow);
     QUERY_CORRECTION_OFFSET = 308, Broker, Fields(Get), Served(Slow);
     CONSUME_MESSAGE_DIRECTLY = 309, Broker, Fields(Sub), Served(Slow);
@@ -261,7 +261,7 @@ requests! {
     PUSH_REPLY_MESSAGE_TO_CLIENT = 326, Client, Fields(Sub), Sent;
     ADD_WRITE_PERM_OF_BROKER = 327, NameServer, Cluster(Update), Served(Fast);
     GET_ALL_PRODUCER_INFO = 328, Broker, Cluster(Get), Served(Slow);
-    DELETE_EXPIRED_COMMITLOG = 329, Broker, Open, Later("admin commands");
+    DELETE_EXPIRED_COMMITLOG = 329, Broker, Open, Served(Slow);
     QUERY_TOPICS_BY_CONSUMER = 343, Broker, Fields(Get), Served(Slow);
     QUERY_SUBSCRIPTION_BY_CONSUMER = 345, Broker, Fields(Get), Served(Slow);
     GET_TOPIC_CONFIG = 351, Broker, Fields(Get), Served(Slow);

@@ -106,6 +106,8 @@ pub(super) fn get(handles: &Handles) -> Answered {
 pub(super) async fn update(handles: &Arc<Handles>, request: &OwnedRequest) -> Answered {
     let (shared, body) = (handles.clone(), request.body.clone());
     let changed = super::blocking(move || apply(&shared, &body)).await??;
+    // Held pulls are looked at again: the broker's permission may have gone.
+    handles.appender.rules_changed();
     if changed.identity {
         let config = handles.config.get();
         let tell = |identity: &mut crate::broker::registration::Identity| {

@@ -5,6 +5,7 @@
 mod clients;
 mod config;
 mod diagnostics;
+mod expired;
 mod groups;
 mod heartbeat;
 mod messages;
@@ -99,6 +100,9 @@ async fn look(handles: &Arc<Handles>, request: OwnedRequest, code: i32) -> Answe
         request::VIEW_BROKER_STATS_DATA => diagnostics::stats(&handles, &request),
         request::CLONE_GROUP_OFFSET => offsets::clone(&handles, &request),
         request::QUERY_CORRECTION_OFFSET => offsets::correction(&handles, &request),
+        request::GET_ALL_DELAY_OFFSET => json(&handles.delays.document()),
+        request::CLEAN_EXPIRED_CONSUMEQUEUE => expired::queues(&handles),
+        request::DELETE_EXPIRED_COMMITLOG => expired::log(&handles),
         request::GET_BROKER_CONFIG => config::get(&handles),
         request::GET_BROKER_RUNTIME_INFO => runtime::runtime_info(&handles),
         code => not_supported(code),

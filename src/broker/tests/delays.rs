@@ -136,7 +136,7 @@ fn a_message_that_a_consumer_sends_back_by_itself_waits_or_is_given_up() {
 #[test]
 fn what_waits_is_delivered_after_a_clean_stop_and_nothing_twice() {
     let mut broker = start("delayed-restart", 1, false);
-    let dir = broker.running().handles().config.get().store_path_root_dir.clone();
+    let dir = broker.dir.clone();
     let mut client = broker.connect();
     client.put("T", 0, "soon", "DELAY\u{1}1\u{2}");
     wait_for(&mut client, "G", "T", 0);

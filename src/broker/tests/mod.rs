@@ -5,12 +5,12 @@ mod delays;
 mod faults;
 mod pulls;
 mod relays;
+mod resize;
 mod sends;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::wire::message;
 
 use super::config::Config;
 use super::server::{Bound, Running};
-use super::state_file::scratch;
+use super::state_file::scratch::{self, Scratch};
 
 /// How long an answer may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub(super) const LOOPS: [usize; 2] = [1, 4];
 pub(super) struct TestBroker {
     running: Option<Running>,
     control: Option<ControlRuntime>,
-    dir: PathBuf,
+    dir: Scratch,
 }
 
 pub(super) struct Options {
@@ -71,16 +71,16 @@ impl TestBroker {
     }
 
     /// A broker over what is in `dir`.
-    pub fn start_in(dir: PathBuf, options: Options) -> TestBroker {
+    pub fn start_in(dir: Scratch, options: Options) -> TestBroker {
         let mut config = Config {
-            store_path_root_dir: dir.clone(),
+            store_path_root_dir: dir.to_path_buf(),
             listen_port: 0,
             bind_ip: "127.0.0.1".parse().unwrap(),
             loops: options.loops,
             ..Config::default()
         };
         (options.configure)(&mut config);
-        let mut store = store::Config::new(&dir);
+        let mut store = store::Config::new(&*dir);
         store.log_file_size = 1 << 20;
         store.queue_file_size = 20_000;
         store.index_slots = 1000;
@@ -107,7 +107,7 @@ impl TestBroker {
     }
 
     /// Stops it cleanly and gives its directory back.
-    pub fn stop(mut self) -> PathBuf {
+    pub fn stop(mut self) -> Scratch {
         self.end();
         self.dir.clone()
     }
