@@ -13,6 +13,8 @@ use super::keys::Table;
 use super::layers::{self, Layers};
 use super::settings::{Role, Setting};
 use super::{daemon, logging, namesrv_conf, preflight, properties};
+use crate::base::disk::RealDisk;
+use crate::base::local_time::Zone;
 use crate::{broker, namesrv, store};
 
 /// The roles of one process.
@@ -165,6 +167,7 @@ impl BrokerPlan {
     fn new(settings: Settings, root: PathBuf, advertised: Advertised, candidates: Vec<Candidate>) -> BrokerPlan {
         let Settings { broker: mut config, mut store, .. } = settings;
         config.broker_ip1 = advertised.address;
+        config.zone = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref());
         config.store_path_root_dir.clone_from(&root);
         store.root = root;
         BrokerPlan { config, store, advertised, candidates }

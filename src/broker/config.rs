@@ -4,6 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::base::local_time::Zone;
+
 /// Configuration of one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -81,6 +83,8 @@ pub struct Config {
     pub trace_topic_enable: bool,
     /// `msgTraceTopicName`.
     pub msg_trace_topic_name: String,
+    /// The machine's time zone: totals of today and yesterday turn at its midnight. Not a key.
+    pub zone: Zone,
 }
 
 /// Most event loops; more than this many threads for sockets never helped anybody.
@@ -131,6 +135,7 @@ impl Default for Config {
             force_register: true,
             trace_topic_enable: false,
             msg_trace_topic_name: "RMQ_SYS_TRACE_TOPIC".into(),
+            zone: Zone::default(),
         }
     }
 }

@@ -39,6 +39,7 @@ pub mod stored_properties;
 #[cfg(test)]
 mod tests;
 pub mod topics;
+pub mod unconsumed;
 pub mod unique_id;
 pub mod unused_keys;
 

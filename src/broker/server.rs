@@ -32,6 +32,7 @@ use super::registration::Identity;
 use super::saver::Saver;
 use super::service::{BrokerService, Mail, post_event};
 use super::state_file::StateFileError;
+use super::unconsumed::Unconsumed;
 
 /// How long a stop waits for answers that are owed.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -255,9 +256,11 @@ fn identity(config: &Config) -> Identity {
 
 /// Every ten seconds: a sample of the figures, and the end of memberships without heartbeats.
 async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mut stopped: Shutdown) {
+    let mut unconsumed = Unconsumed::default();
     while !wait(Duration::from_millis(EXPIRY_SCAN_INTERVAL_MS), &mut stopped).await {
         let now = handles.refresh_stats();
         handles.stats.sample(now);
+        unconsumed.look(&handles, now);
         for conn in handles.clients.expire(now) {
             mailboxes.close(conn);
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::base::clock::Millis;
+use crate::base::local_time::Zone;
 use crate::store::Store;
 use crate::wire::body::{BrokerStatsData, BrokerStatsItem};
 
@@ -185,6 +186,12 @@ impl Counter {
     }
 }
 
+/// The day of a time.
+fn date(zone: &Zone, now: Millis) -> (i64, u32, u32) {
+    let civil = zone.civil(now);
+    (civil.year, civil.month, civil.day)
+}
+
 fn keep(list: &mut VecDeque<Sample>, sample: Sample, max: usize) {
     if list.len() == max {
         list.pop_front();
@@ -192,7 +199,7 @@ fn keep(list: &mut VecDeque<Sample>, sample: Sample, max: usize) {
     list.push_back(sample);
 }
 
-/// Totals at midnights (UTC).
+/// Totals at the midnights of the machine's time zone, as Java's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mornings {
     /// At the last but one midnight.
@@ -203,7 +210,8 @@ pub struct Mornings {
 
 #[derive(Debug, Default)]
 struct Days {
-    day: u64,
+    /// Year, month, day.
+    day: (i64, u32, u32),
     put: Mornings,
     get: Mornings,
 }
@@ -233,6 +241,9 @@ impl GroupReads {
 #[derive(Debug)]
 pub struct Stats {
     cluster: String,
+    zone: Zone,
+    /// Queues that waited for a group of which members were there, at the last look.
+    pub unconsumed_queues: AtomicU64,
     /// When it began to count, milliseconds since the epoch.
     pub started: Millis,
     counters: RwLock<BTreeMap<Name, HashMap<String, Arc<Counter>>>>,
@@ -248,7 +259,7 @@ pub struct Stats {
 
 impl Stats {
     /// Begins to count what `store` gets from now on.
-    pub fn new(cluster: &str, store: &Store, now: Millis) -> Self {
+    pub fn new(cluster: &str, zone: Zone, store: &Store, now: Millis) -> Self {
         let mut begun = HashMap::new();
         for topic in store.topics() {
             for queue in store.queues_of(&topic) {
@@ -257,12 +268,14 @@ impl Stats {
         }
         let stats = Stats {
             cluster: cluster.to_owned(),
+            unconsumed_queues: AtomicU64::new(0),
             started: now,
             counters: RwLock::default(),
             reads: RwLock::default(),
             samples: AtomicU64::new(0),
             refreshed: AtomicU64::new(0),
-            days: Mutex::new(Days { day: now / DAY_MS, ..Days::default() }),
+            days: Mutex::new(Days { day: date(&zone, now), ..Days::default() }),
+            zone,
             begun: Mutex::new(begun),
         };
         for name in [Name::BrokerPutNums, Name::BrokerGetNums, Name::BrokerPutNumsOfUsers, Name::BrokerGetNumsOfUsers] {
@@ -353,7 +366,7 @@ impl Stats {
             counter.sample(now, long);
         }
         let mut days = self.days.lock();
-        let day = now / DAY_MS;
+        let day = date(&self.zone, now);
         if day > days.day {
             days.day = day;
             let (put, get) = self.totals(now);
@@ -423,7 +436,7 @@ mod tests {
         let broker = Broker::new("stats");
         broker.put("OLD", 0, "before", &[]);
         let store = &broker.handles.store;
-        let stats = Stats::new("C", store, START);
+        let stats = Stats::new("C", Zone::default(), store, START);
         for _ in 0..30 {
             broker.put("T", 1, "message", &[]);
         }
@@ -465,10 +478,26 @@ mod tests {
     }
 
     #[test]
+    fn midnight_is_that_of_the_zone() {
+        let broker = Broker::new("stats-zone");
+        let store = &broker.handles.store;
+        // START is 22:13:20 UTC; China is eight hours ahead, and its next midnight is 17:46:40 later.
+        let zone = Zone::load(&crate::base::disk::RealDisk, Some("CST-8"));
+        let stats = Stats::new("C", zone, store, START);
+        broker.put("T", 0, "x", &[]);
+        let midnight = START + (17 * 3600 + 46 * 60 + 40) * 1000;
+        stats.refresh(store, |_| false, midnight - 1);
+        stats.sample(midnight - 1);
+        assert_eq!(stats.mornings().0.today, 0);
+        stats.sample(midnight);
+        assert_eq!(stats.mornings().0.today, 1);
+    }
+
+    #[test]
     fn midnight_moves_today_to_yesterday() {
         let broker = Broker::new("stats-days");
         let store = &broker.handles.store;
-        let stats = Stats::new("C", store, START);
+        let stats = Stats::new("C", Zone::default(), store, START);
         broker.put("T", 0, "x", &[]);
         stats.refresh(store, |_| false, START);
         stats.sample(START + DAY_MS);

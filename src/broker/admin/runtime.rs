@@ -1,6 +1,7 @@
 //! The broker's own figures for tools (INTEROP 06 §12, `broker_runtime_info.tsv`).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use crate::base::machine;
 use crate::broker::answer::{Answer, Answered};
@@ -81,6 +82,9 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
             tell(&format!("scheduleMessageOffset_{level}"), format!("{next},{max}"));
         }
     }
+    // Not Java's: what makes messages wait or go missing without an error anywhere.
+    tell("consumerSubscriptionMismatches", handles.clients.mismatches().to_string());
+    tell("unconsumedQueues", stats.unconsumed_queues.load(Ordering::Relaxed).to_string());
     for (name, none) in [
         ("timerCongestNum", "0"),
         ("timerDequeueTps", "0.0"),
