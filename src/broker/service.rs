@@ -289,8 +289,10 @@ impl BrokerService {
         if self.batch.is_empty() {
             return;
         }
+        let begun = self.handles.clock.now();
         match self.handles.store.append(&mut self.batch) {
             Ok(()) => {
+                self.handles.stats.put_times.add(self.handles.clock.now().saturating_sub(begun));
                 self.sender.stored(&self.batch);
                 self.post_growth();
             }

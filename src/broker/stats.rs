@@ -237,11 +237,65 @@ impl GroupReads {
     }
 }
 
+/// Upper ends of the buckets of `putMessageDistributeTime`, milliseconds, with Java's names.
+const PUT_BUCKETS: [(u64, &str); 13] = [
+    (0, "<=0ms"),
+    (10, "0~10ms"),
+    (50, "10~50ms"),
+    (100, "50~100ms"),
+    (200, "100~200ms"),
+    (500, "200~500ms"),
+    (1000, "500ms~1s"),
+    (2000, "1~2s"),
+    (3000, "2~3s"),
+    (4000, "3~4s"),
+    (5000, "4~5s"),
+    (10_000, "5~10s"),
+    (u64::MAX, "10s~"),
+];
+
+/// How long writes to the log take, counted by batch: one write stores what came within one tick.
+#[derive(Debug, Default)]
+pub struct PutTimes {
+    buckets: [AtomicU64; PUT_BUCKETS.len()],
+    max_ms: AtomicU64,
+    last_minute: Mutex<Option<[u64; PUT_BUCKETS.len()]>>,
+}
+
+impl PutTimes {
+    /// A write took so long.
+    pub fn add(&self, took_ms: u64) {
+        let bucket = PUT_BUCKETS.iter().position(|(end, _)| took_ms <= *end).unwrap_or(PUT_BUCKETS.len() - 1);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        if took_ms > self.max_ms.load(Ordering::Relaxed) {
+            self.max_ms.fetch_max(took_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The slowest write since the start.
+    pub fn max_ms(&self) -> u64 {
+        self.max_ms.load(Ordering::Relaxed)
+    }
+
+    /// A minute is over.
+    fn turn(&self) {
+        *self.last_minute.lock() = Some(std::array::from_fn(|bucket| self.buckets[bucket].swap(0, Ordering::Relaxed)));
+    }
+
+    /// The last full minute as Java writes it; `null` before there is one.
+    pub fn distribution(&self) -> String {
+        let Some(counts) = *self.last_minute.lock() else { return "null".to_owned() };
+        PUT_BUCKETS.iter().zip(counts).map(|((_, name), count)| format!("[{name}]:{count} ")).collect()
+    }
+}
+
 /// The figures of one broker.
 #[derive(Debug)]
 pub struct Stats {
     cluster: String,
     zone: Zone,
+    /// How long writes take.
+    pub put_times: PutTimes,
     /// Queues that waited for a group of which members were there, at the last look.
     pub unconsumed_queues: AtomicU64,
     /// When it began to count, milliseconds since the epoch.
@@ -268,6 +322,7 @@ impl Stats {
         }
         let stats = Stats {
             cluster: cluster.to_owned(),
+            put_times: PutTimes::default(),
             unconsumed_queues: AtomicU64::new(0),
             started: now,
             counters: RwLock::default(),
@@ -361,7 +416,11 @@ impl Stats {
 
     /// Takes a sample of everything; called every ten seconds, behind `refresh`.
     pub fn sample(&self, now: Millis) {
-        let long = self.samples.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLES_PER_LONG);
+        let samples = self.samples.fetch_add(1, Ordering::Relaxed);
+        if (samples + 1).is_multiple_of(60_000 / SAMPLE_INTERVAL_MS) {
+            self.put_times.turn();
+        }
+        let long = samples.is_multiple_of(SAMPLES_PER_LONG);
         for counter in self.counters.read().values().flat_map(HashMap::values) {
             counter.sample(now, long);
         }
@@ -475,6 +534,20 @@ mod tests {
         assert_eq!(counter.over(now, 3_600_000).sum, 2400);
         assert_eq!(counter.rates(now), "2.0 2.0 2.0");
         assert_eq!(counter.over(now, 60_000).avgpt, 2.0);
+    }
+
+    #[test]
+    fn write_times_are_told_for_the_last_full_minute_in_javas_form() {
+        let broker = Broker::new("stats-put-times");
+        let stats = Stats::new("C", Zone::default(), &broker.handles.store, START);
+        [0, 0, 3, 10, 11, 99_999].into_iter().for_each(|took_ms| stats.put_times.add(took_ms));
+        (1..6).for_each(|count| stats.sample(START + count * SAMPLE_INTERVAL_MS));
+        assert_eq!(stats.put_times.distribution(), "null");
+        stats.sample(START + 6 * SAMPLE_INTERVAL_MS);
+        let told = stats.put_times.distribution();
+        assert!(told.starts_with("[<=0ms]:2 [0~10ms]:2 [10~50ms]:1 [50~100ms]:0 "), "{told}");
+        assert!(told.ends_with("[5~10s]:0 [10s~]:1 "), "{told}");
+        assert_eq!(stats.put_times.max_ms(), 99_999);
     }
 
     #[test]

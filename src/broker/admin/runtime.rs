@@ -67,8 +67,8 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     tell("EndTransactionQueueSize", "0".into());
     tell("EndTransactionThreadPoolQueueCapacity", "0".into());
     tell("putMessageAverageSize", format!("{:?}", size as f64 / put_count as f64));
-    tell("putMessageDistributeTime", "null".into());
-    tell("putMessageEntireTimeMax", "0".into());
+    tell("putMessageDistributeTime", stats.put_times.distribution());
+    tell("putMessageEntireTimeMax", stats.put_times.max_ms().to_string());
     tell("putMessageFailedTimes", "0".into());
     tell("putMessageSizeTotal", size.to_string());
     tell("putMessageTimesTotal", put_count.to_string());
