@@ -459,24 +459,14 @@ impl JavaServer {
 
 /// Opens the store in `store_root` with a Java broker of `version` and reads `topic` through it: one `message` event for
 /// each message of each queue, with `queue`, `offset`, `key`, `crc`, `len`, `msgId` and `properties`, beside `queue`
-/// events with `min` and `max`; the first four alone where `brief`. `lines` must give the file sizes that the store was written with. The broker is stopped as
+/// events with `min` and `max`. `lines` must give the file sizes that the store was written with. The broker is stopped as
 /// an operator does, so the store is closed cleanly when this returns.
-pub fn java_reads(
-    version: &str,
-    folder: &Path,
-    store_root: &Path,
-    lines: &[(&str, &str)],
-    topic: &str,
-    brief: bool,
-) -> Vec<Event> {
+pub fn java_reads(version: &str, folder: &Path, store_root: &Path, lines: &[(&str, &str)], topic: &str) -> Vec<Event> {
     let namesrv = JavaServer::namesrv(version, folder, "reading-namesrv");
     let address = namesrv.address.to_string();
     let mut broker = JavaServer::broker(version, folder, "reading-broker", store_root, &address, lines);
     wait_for_route(namesrv.address, topic, &["broker-a"]);
-    let mut arguments = vec![("namesrv", address.as_str()), ("group", "reading_group"), ("topic", topic)];
-    if brief {
-        arguments.push(("brief", "true"));
-    }
+    let arguments = [("namesrv", address.as_str()), ("group", "reading_group"), ("topic", topic)];
     let heard = Talk::start(Client::Java("4.9.7"), folder, "pull", &arguments).finish();
     broker.process.stop();
     heard

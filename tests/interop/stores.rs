@@ -1,6 +1,5 @@
 //! One folder, two brokers in turn: a store that we leave is served by Java's brokers, and one that they leave by us.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,7 +70,7 @@ fn java_serves_what_we_left(version: &str, left: Left) {
         }
     }
     assert_eq!(store.join("abort").exists(), left == Left::Killed, "the mark of an unclean end");
-    is_served_whole(&sent, &java_reads(version, folder.path(), &store, &SIZES, "handed_over", false));
+    is_served_whole(&sent, &java_reads(version, folder.path(), &store, &SIZES, "handed_over"));
     let namesrv = JavaServer::namesrv(version, folder.path(), "namesrv");
     let _broker = JavaServer::broker(version, folder.path(), "broker", &store, &namesrv.address.to_string(), &SIZES);
     wait_for_route(namesrv.address, "handed_over", &["broker-a"]);
@@ -138,55 +137,4 @@ fn we_serve_the_store_that_java_5_3_3_closed() {
 #[test]
 fn we_serve_the_store_of_a_killed_java_5_3_3() {
     we_serve_what_java_left("5.3.3", Left::Killed);
-}
-
-/// The body that the kill loop of `tests/it/kill.rs` gave to a message.
-fn body_of_the_kill_loop(round: usize, sender: usize, number: usize) -> Vec<u8> {
-    let mut text = format!("{round} {sender} {number} ").into_bytes();
-    let len = 40 + number.wrapping_mul(2_654_435_761) % 600;
-    let filler = (0u8..=255).cycle().skip((round + 3 * sender + 7 * number) % 256);
-    text.extend(filler.take(len));
-    text
-}
-
-/// `KILL_COPIES` names the folder that the kill loop filled: `N/store` as a kill left it, `N/expected.tsv` with queue,
-/// offset, round, sender and number of each acknowledged message. 4.9.7 and 5.3.3 take turns.
-#[test]
-#[ignore = "reads what `KILL_COPIES=DIR cargo test --test it kill` left"]
-fn java_serves_every_acknowledged_message_of_the_copies_that_the_kill_loop_left() {
-    let copies = std::env::var("KILL_COPIES").expect("KILL_COPIES names the folder of the kill loop's copies");
-    let mut folders: Vec<_> = std::fs::read_dir(&copies)
-        .unwrap_or_else(|error| panic!("cannot read KILL_COPIES={copies}: {error}"))
-        .map(|entry| entry.expect("an entry of KILL_COPIES").path())
-        .collect();
-    folders.sort();
-    assert!(!folders.is_empty(), "{copies} has no copies: the kill loop ran less than ten times");
-    let sizes = [
-        ("mappedFileSizeCommitLog", "1048576"),
-        ("mappedFileSizeConsumeQueue", "20000"),
-        ("maxHashSlotNum", "1000"),
-        ("maxIndexNum", "4000"),
-    ];
-    for (turn, copy) in folders.iter().enumerate() {
-        let version = ["4.9.7", "5.3.3"][turn % 2];
-        let expected = std::fs::read_to_string(copy.join("expected.tsv")).expect("expected.tsv of a copy");
-        let folder = Folder::new("kill-copy");
-        let heard = java_reads(version, folder.path(), &copy.join("store"), &sizes, "Kill", true);
-        let served: HashMap<(i64, i64), (i64, i64)> = messages(&heard)
-            .iter()
-            .map(|event| {
-                ((number(event, "queue"), number(event, "offset")), (number(event, "crc"), number(event, "len")))
-            })
-            .collect();
-        let mut count = 0;
-        for line in expected.lines() {
-            let fields: Vec<usize> = line.split('\t').map(|field| field.parse().expect("a number")).collect();
-            let body = body_of_the_kill_loop(fields[2], fields[3], fields[4]);
-            let wanted = (i64::from(crc32fast::hash(&body)), body.len() as i64);
-            let found = served.get(&(fields[0] as i64, fields[1] as i64));
-            assert_eq!(found, Some(&wanted), "{version} serves {line} of {}", copy.display());
-            count += 1;
-        }
-        println!("{version} serves {count} acknowledged of {} messages in {}", served.len(), copy.display());
-    }
 }

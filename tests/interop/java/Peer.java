@@ -2,7 +2,7 @@
 //   Peer send  namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L] [pause_ms=P]
 //   Peer push  namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [from=CONSUME_FROM_LAST_OFFSET] [orderly=true]
 //              [fail=N] [max_reconsume=N] [work_ms=N]
-//   Peer pull  namesrv=… group=… topic=… [expression=*] [brief=true]
+//   Peer pull  namesrv=… group=… topic=… [expression=*]
 //   Peer create namesrv=… group=… topic=… queues=N
 //   Peer query namesrv=… group=… topic=… id=… unique=… key=…
 // An argument with a dot in its name is a system property: rocketmq.serialize.type=ROCKETMQ; vip=true goes by port - 2.
@@ -267,11 +267,6 @@ public final class Peer {
     static void received(String event, MessageExt message) {
         CRC32 crc = new CRC32();
         crc.update(message.getBody());
-        if (options.containsKey("brief")) {
-            say("event", event, "queue", message.getQueueId(), "offset", message.getQueueOffset(),
-                "crc", crc.getValue(), "len", message.getBody().length);
-            return;
-        }
         say("event", event, "topic", message.getTopic(), "key", message.getKeys(), "tags", message.getTags(),
             "msgId", message.getMsgId(), "queue", message.getQueueId(), "offset", message.getQueueOffset(),
             "crc", crc.getValue(), "len", message.getBody().length, "reconsume", message.getReconsumeTimes(),
