@@ -13,6 +13,7 @@ use super::cli::{self, NamesrvList};
 use super::keys::nearest;
 use super::{advertise, preflight};
 use crate::base::clock::Clock;
+use crate::base::machine;
 use crate::client::{Client, ClientError};
 use crate::net::limits::Limits;
 use crate::wire::body::{ClusterInfo, TopicList};
@@ -179,11 +180,13 @@ fn disk(data: &Path, findings: &mut Findings) {
     }
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let Some(existing) = absolute.ancestors().find(|path| path.exists()) else { return };
-    let Ok(file_system) = rustix::fs::statvfs(existing) else { return };
-    let free = file_system.f_bavail.saturating_mul(file_system.f_frsize);
-    let used = 100 - file_system.f_bavail.saturating_mul(100) / file_system.f_blocks.max(1);
-    let found = format!("{}: {} GiB are free, {used} % are used", existing.display(), free >> 30);
-    if free < DISK_FREE_MIN || used >= DISK_USED_MAX {
+    let Some((space, ratio)) = machine::disk_space(existing).and_then(|space| Some((space, space.used_ratio()?)))
+    else {
+        return;
+    };
+    let used = (ratio * 100.0).round() as u64;
+    let found = format!("{}: {} GiB are free, {used} % are used", existing.display(), space.free >> 30);
+    if space.free < DISK_FREE_MIN || used >= DISK_USED_MAX {
         findings.bad(Rank::Problem, "disk", found, "make room; a broker refuses sends when its disk is full");
     } else {
         findings.fine("disk", found);

@@ -13,15 +13,27 @@ pub fn memory_bytes() -> u64 {
 pub struct DiskSpace {
     /// Bytes in all.
     pub total: u64,
-    /// Bytes that this process may still write.
+    /// Bytes that hold something.
+    pub used: u64,
+    /// Bytes that this process may still write; what the file system reserves for others is in neither.
     pub free: u64,
+}
+
+impl DiskSpace {
+    /// How full it is, 0 to 1, as `df` and Java's broker count: what is reserved for others counts on neither side.
+    /// `None` where the file system tells no size.
+    pub fn used_ratio(&self) -> Option<f64> {
+        let usable = self.used.saturating_add(self.free);
+        (usable > 0).then(|| self.used as f64 / usable as f64)
+    }
 }
 
 /// The file system of `path`; `None` when it cannot be asked.
 pub fn disk_space(path: &Path) -> Option<DiskSpace> {
     let stat = rustix::fs::statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    Some(DiskSpace { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    Some(DiskSpace { total: bytes(stat.f_blocks), used: bytes(used), free: bytes(stat.f_bavail) })
 }
 
 #[cfg(test)]
@@ -30,7 +42,11 @@ mod tests {
     fn a_machine_has_memory() {
         assert!(super::memory_bytes() > 64 << 20);
         let disk = super::disk_space(std::path::Path::new("/")).unwrap();
-        assert!(disk.free <= disk.total);
+        assert!(disk.used + disk.free <= disk.total);
+        assert!((0.0..=1.0).contains(&disk.used_ratio().unwrap()));
+        let reserved = super::DiskSpace { total: 100, used: 30, free: 30 };
+        assert_eq!(reserved.used_ratio(), Some(0.5));
+        assert_eq!(super::DiskSpace { total: 0, used: 0, free: 0 }.used_ratio(), None);
         assert!(super::disk_space(std::path::Path::new("/no/such/path")).is_none());
     }
 }

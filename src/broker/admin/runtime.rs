@@ -29,8 +29,7 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
         .sum();
     let put_count = put_all.total().max(1);
     let disk = machine::disk_space(handles.store.root());
-    let ratio =
-        disk.map_or(-1.0, |disk| if disk.total == 0 { -1.0 } else { 1.0 - disk.free as f64 / disk.total as f64 });
+    let ratio = disk.and_then(|disk| disk.used_ratio()).unwrap_or(-1.0);
     let zero_rates = "0.0 0.0 0.0";
     let mut table: BTreeMap<String, String> = BTreeMap::new();
     let mut tell = |name: &str, value: String| drop(table.insert(name.to_owned(), value));
