@@ -39,7 +39,8 @@ fn a_delayed_message_is_delivered_when_it_is_due_and_says_where_it_waited() {
         let sent = sender.put("T", 0, "later", "TAGS\u{1}a\u{2}DELAY\u{1}99\u{2}TIMER_DELAY_SEC\u{1}1\u{2}");
         assert_eq!((sent.code, sent.number("queueId")), (0, 0), "{sent:?}");
         let body = wait_for(&mut puller, "G", "T", 1);
-        assert!(begin.elapsed() >= Duration::from_millis(90), "level 99 is the highest, 90 ms");
+        // Store timestamps are whole milliseconds: the 90 of the highest level may have begun within the one before.
+        assert!(begin.elapsed() >= Duration::from_millis(89), "level 99 is the highest, 90 ms");
         let record = RecordView::parse(&body).unwrap();
         let property = |name| properties::get(record.properties(), name);
         assert_eq!(record.body(), b"later");

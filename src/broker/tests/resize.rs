@@ -155,10 +155,12 @@ fn nothing_is_lost_while_queues_grow_and_shrink_and_permissions_change() {
         let refreshed = 2 * ROUTE_SENDS + 8;
         std::thread::scope(|scope| {
             let _stopping = Stopping(&traffic);
-            for index in 0..PRODUCERS {
-                let (traffic, send) = (&traffic, send.clone());
-                scope.spawn(move || traffic.produce(index, &send));
-            }
+            let producers: Vec<_> = (0..PRODUCERS)
+                .map(|index| {
+                    let (traffic, send) = (&traffic, send.clone());
+                    scope.spawn(move || traffic.produce(index, &send))
+                })
+                .collect();
             scope.spawn(|| traffic.consume());
             take(&acked, refreshed, &mut all);
             // Growing: writes first, what comes into the new queues waits for the reads.
@@ -182,12 +184,13 @@ fn nothing_is_lost_while_queues_grow_and_shrink_and_permissions_change() {
             set(&mut admin, 2, 2, 6);
             take(&acked, refreshed, &mut all);
             traffic.stop_sending.store(true, Ordering::Relaxed);
+            // Each ends with a last send that is acknowledged and has to be read as well.
+            producers.into_iter().for_each(|producer| producer.join().expect("a producer ends by itself"));
+            all.extend(acked.try_iter().map(|(_, body)| body));
             until("everything that was stored is read", || {
-                all.extend(acked.try_iter().map(|(_, body)| body));
                 traffic.consumed.lock().bodies.is_superset(&all) && traffic.is_drained(0..2)
             });
         });
-        all.extend(acked.try_iter().map(|(_, body)| body));
         assert_eq!(traffic.consumed.lock().bodies, all, "with {loops} loops");
     }
 }
