@@ -8,5 +8,6 @@ pub mod local_time;
 pub mod machine;
 pub mod position;
 pub mod properties;
+pub mod pulse;
 pub mod shutdown;
 pub mod watermark;

@@ -13,6 +13,7 @@ use tokio::runtime;
 
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
+use crate::base::pulse::Pulse;
 use crate::base::shutdown::{self, Shutdown};
 use crate::net::control::Control;
 use crate::net::limits::Limits;
@@ -203,6 +204,11 @@ impl Running {
     /// Counts of the loops.
     pub fn counts(&self) -> Counts {
         self.loops.counts()
+    }
+
+    /// Whether every loop and the flusher get on.
+    pub fn pulse(&self) -> Pulse {
+        self.loops.beats().iter().chain([self.background.flusher()]).cloned().collect()
     }
 
     /// Completes when a loop died: the process can only end then.

@@ -28,9 +28,14 @@ use super::mailbox::{Envelope, Mailboxes};
 use super::service::{ConnId, Outbox, Service};
 use super::table::{Entry, Table};
 use crate::base::clock::{Clock, Millis};
+use crate::base::pulse::Beat;
 
 /// How often `Service::timer` is called.
 pub const TIMER_INTERVAL_MS: u64 = 100;
+
+/// How long a loop may not get on before it counts as stuck. A tick takes milliseconds; a write to a disk that stalls can
+/// hold it up for seconds.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often idle connections are looked for, in timer intervals.
 const IDLE_CHECK_EVERY: u64 = 10;
@@ -88,6 +93,7 @@ pub(super) struct EventLoop<S: Service> {
     pub clock: Clock,
     pub control: Control,
     pub mailboxes: Mailboxes<S::Mail>,
+    beat: Beat,
     tick_ended: Notify,
 }
 
@@ -142,6 +148,7 @@ impl<S: Service> EventLoop<S> {
         clock: Clock,
         control: Control,
         mailboxes: Mailboxes<S::Mail>,
+        beat: Beat,
     ) -> Arc<Self> {
         let core = Core {
             service,
@@ -165,6 +172,7 @@ impl<S: Service> EventLoop<S> {
             clock,
             control,
             mailboxes,
+            beat,
             tick_ended: Notify::new(),
         })
     }
@@ -302,6 +310,7 @@ impl<S: Service> EventLoop<S> {
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for turn in 1_u64.. {
             interval.tick().await;
+            self.beat.beat();
             let now = self.clock.now();
             let mut core = self.core.lock();
             let core = &mut *core;

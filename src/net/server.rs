@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::control::Control;
-use super::event_loop::{EventLoop, Totals, start_runtime};
+use super::event_loop::{EventLoop, PATIENCE, Totals, start_runtime};
 use super::limits::Limits;
 use super::mailbox::{Envelope, Mailboxes};
 use super::service::Service;
 use crate::base::clock::Clock;
+use crate::base::pulse::Beat;
 use crate::base::shutdown::{self, Shutdown};
 
 /// Connections that the kernel may hold for us before they are accepted (Java's value).
@@ -103,6 +104,7 @@ pub struct Running<M> {
     acceptor: Option<JoinHandle<()>>,
     loops: Vec<JoinHandle<()>>,
     failed: Shutdown,
+    beats: Vec<Beat>,
 }
 
 impl Server {
@@ -147,14 +149,20 @@ impl Server {
             acceptor: None,
             loops: Vec::new(),
             failed,
+            beats: Vec::new(),
         };
         for loop_index in 0..loops {
             let (mailboxes, control, limits) = (mailboxes.clone(), control.clone(), limits.clone());
             let (totals, clock, make, fail) = (totals.clone(), clock.clone(), make.clone(), fail.clone());
+            let serves = running.addrs.first().map_or_else(String::new, |addr| format!(" of port {}", addr.port()));
+            let beat = Beat::new(format!("event loop {loop_index}{serves}"), PATIENCE);
+            running.beats.push(beat.clone());
             let thread = spawn(&format!("loop-{loop_index}"), move |runtime| {
                 let cx = LoopContext { loop_index, mailboxes: mailboxes.clone(), control: control.clone() };
-                let event_loop = EventLoop::new(loop_index, make(cx), limits, totals, clock, control, mailboxes);
+                let event_loop =
+                    EventLoop::new(loop_index, make(cx), limits, totals, clock, control, mailboxes, beat.clone());
                 let sound = event_loop.run(&runtime);
+                beat.end();
                 drop(runtime);
                 if !sound {
                     fail.stop();
@@ -179,6 +187,11 @@ impl<M> Running<M> {
     /// The loops' mailboxes.
     pub fn mailboxes(&self) -> &Mailboxes<M> {
         &self.mailboxes
+    }
+
+    /// Signs of life of the loops.
+    pub fn beats(&self) -> &[Beat] {
+        &self.beats
     }
 
     /// Completes when a loop died of a panic: the process can only end then.

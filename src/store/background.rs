@@ -21,11 +21,15 @@ use super::walk::{Found, Walker};
 use super::{AppendError, Event, FlushMode, Grown, Store};
 use crate::base::disk::DiskFile;
 use crate::base::position::PhyOffset;
+use crate::base::pulse::Beat;
 
 /// From so many touched files on, one `syncfs` is cheaper than a `fdatasync` for each (PERFORMANCE 2).
 const SYNC_FILE_SYSTEM_FROM: usize = 64;
 /// After a step that failed for lack of room, the next try comes after this pause.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long one flush may take before the flusher counts as stuck: a busy disk needs seconds, a broken one for ever.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One derive step reads about this much of the log for the index.
 const INDEX_BYTES_PER_STEP: u64 = 64 << 20;
@@ -51,19 +55,30 @@ pub(super) struct DeriveState {
 pub struct Background {
     store: Store,
     threads: Vec<JoinHandle<()>>,
+    flusher: Beat,
 }
 
 impl Background {
     pub(super) fn start(store: Store) -> io::Result<Self> {
-        let mut background = Background { store: store.clone(), threads: Vec::new() };
-        type Work = (&'static str, fn(&Store));
-        let works: [Work; 3] =
-            [("store-flush", flush_loop), ("store-derive", derive_loop), ("store-allocate", allocate_loop)];
+        let flusher = Beat::new("the flusher", FLUSH_PATIENCE + 2 * store.flush_interval());
+        let mut background = Background { store: store.clone(), threads: Vec::new(), flusher: flusher.clone() };
+        type Work = (&'static str, Box<dyn FnOnce(&Store) + Send>);
+        let works: [Work; 3] = [
+            ("store-flush", Box::new(move |store| flush_loop(store, &flusher))),
+            ("store-derive", Box::new(derive_loop)),
+            ("store-allocate", Box::new(allocate_loop)),
+        ];
         for (name, work) in works {
             let store = store.clone();
             background.threads.push(std::thread::Builder::new().name(name.to_string()).spawn(move || work(&store))?);
         }
         Ok(background)
+    }
+
+    /// Signs of life of the flusher: it beats at every turn, with and without work, and ends when nothing can ever be
+    /// flushed again.
+    pub fn flusher(&self) -> &Beat {
+        &self.flusher
     }
 
     /// Waits for the threads to end; they do once the store is closing.
@@ -88,8 +103,14 @@ impl Drop for Background {
     }
 }
 
-fn flush_loop(store: &Store) {
+fn flush_loop(store: &Store, beat: &Beat) {
+    flush_until_the_end(store, beat);
+    beat.end();
+}
+
+fn flush_until_the_end(store: &Store, beat: &Beat) {
     while !store.is_closing() {
+        beat.beat();
         let flushed = store.flushed().get();
         match store.flush_mode() {
             // Whatever arrived while the last flush ran goes with the next one: no linger.
