@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::base::clock::Clock;
-use crate::wire::body::DataVersion;
+use crate::wire::body::{DataVersion, SubscriptionGroupConfig};
 
 use super::state_file::{StateFile, StateFileError};
 
@@ -36,65 +36,6 @@ const BUILT_IN: [&str; 8] = [
     "CID_ONSAPI_OWNER",
     "CID_RMQ_SYS_TRANS",
 ];
-
-/// Settings of one group, in the form in which `subscriptionGroup.json` and the requests 200 and 201 carry them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct GroupConfig {
-    /// 5.x attributes.
-    pub attributes: BTreeMap<String, String>,
-    /// Broker id that consumers are sent to normally.
-    pub broker_id: i64,
-    /// Whether members may consume in broadcast mode.
-    pub consume_broadcast_enable: bool,
-    /// Whether the group may consume at all.
-    pub consume_enable: bool,
-    /// Java's `consumeFromMinEnable`; no broker acts on it.
-    pub consume_from_min_enable: bool,
-    /// POP: whether messages are delivered in order.
-    pub consume_message_orderly: bool,
-    /// Minutes after which a message counts as stuck; clients act on it.
-    pub consume_timeout_minute: i32,
-    /// Name.
-    pub group_name: String,
-    /// POP: how long a failed message stays away.
-    pub group_retry_policy: Value,
-    /// Bits that pulls return as `groupSysFlag`.
-    pub group_sys_flag: i32,
-    /// Whether members are told at once when one joins or leaves.
-    pub notify_consumer_ids_changed_enable: bool,
-    /// Deliveries after which a message goes to the dead-letter topic.
-    pub retry_max_times: i32,
-    /// Queues of the retry topic; 0 drops messages that are sent back.
-    pub retry_queue_nums: i32,
-    /// Broker id that consumers far behind are sent to.
-    pub which_broker_when_consume_slowly: i64,
-    /// Members that another version wrote; kept as they are.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-impl Default for GroupConfig {
-    fn default() -> Self {
-        GroupConfig {
-            attributes: BTreeMap::new(),
-            broker_id: 0,
-            consume_broadcast_enable: true,
-            consume_enable: true,
-            consume_from_min_enable: true,
-            consume_message_orderly: false,
-            consume_timeout_minute: 15,
-            group_name: String::new(),
-            group_retry_policy: serde_json::json!({"type": "CUSTOMIZED"}),
-            group_sys_flag: 0,
-            notify_consumer_ids_changed_enable: true,
-            retry_max_times: 16,
-            retry_queue_nums: 1,
-            which_broker_when_consume_slowly: 1,
-            unknown: Map::new(),
-        }
-    }
-}
 
 /// A group that could not be made or changed.
 #[derive(Debug, Error)]
@@ -134,7 +75,7 @@ struct GroupsDocument {
     data_version: DataVersion,
     #[serde(default)]
     forbidden_table: Map<String, Value>,
-    subscription_group_table: BTreeMap<String, Arc<GroupConfig>>,
+    subscription_group_table: BTreeMap<String, Arc<SubscriptionGroupConfig>>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -142,19 +83,19 @@ struct GroupsDocument {
 /// All groups at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct GroupTable {
-    groups: HashMap<String, Arc<GroupConfig>>,
+    groups: HashMap<String, Arc<SubscriptionGroupConfig>>,
     /// Version of the table.
     pub version: DataVersion,
 }
 
 impl GroupTable {
     /// The group called `name`.
-    pub fn get(&self, name: &str) -> Option<&Arc<GroupConfig>> {
+    pub fn get(&self, name: &str) -> Option<&Arc<SubscriptionGroupConfig>> {
         self.groups.get(name)
     }
 
     /// All groups, sorted by name.
-    pub fn sorted(&self) -> BTreeMap<String, Arc<GroupConfig>> {
+    pub fn sorted(&self) -> BTreeMap<String, Arc<SubscriptionGroupConfig>> {
         self.groups.iter().map(|(name, group)| (name.clone(), group.clone())).collect()
     }
 }
@@ -203,7 +144,7 @@ impl Groups {
     }
 
     /// The settings of `name`, if it exists.
-    pub fn get(&self, name: &str) -> Option<Arc<GroupConfig>> {
+    pub fn get(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         self.table.read().groups.get(name).cloned()
     }
 
@@ -213,7 +154,7 @@ impl Groups {
     }
 
     /// The settings of `name`, made with defaults if that is allowed. Never waits for a disk.
-    pub fn get_or_create(&self, name: &str) -> Option<Arc<GroupConfig>> {
+    pub fn get_or_create(&self, name: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         if let Some(group) = self.get(name) {
             return Some(group);
         }
@@ -243,7 +184,7 @@ impl Groups {
     }
 
     /// Creates or changes a group on behalf of an administrator; on disk when it returns.
-    pub fn update(&self, group: GroupConfig) -> Result<(), GroupError> {
+    pub fn update(&self, group: SubscriptionGroupConfig) -> Result<(), GroupError> {
         check(&group)?;
         let name = group.group_name.clone();
         self.change(&name, |groups| {
@@ -278,7 +219,7 @@ impl Groups {
     fn change(
         &self,
         name: &str,
-        edit: impl FnOnce(&mut HashMap<String, Arc<GroupConfig>>) -> bool,
+        edit: impl FnOnce(&mut HashMap<String, Arc<SubscriptionGroupConfig>>) -> bool,
     ) -> Result<bool, GroupError> {
         let kept = self.writing.lock();
         let before = self.table();
@@ -311,8 +252,8 @@ fn document(kept: &Kept, table: &GroupTable) -> GroupsDocument {
     }
 }
 
-fn default_group(name: &str) -> GroupConfig {
-    GroupConfig { group_name: name.to_owned(), ..GroupConfig::default() }
+fn default_group(name: &str) -> SubscriptionGroupConfig {
+    SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() }
 }
 
 /// Checks a group's name by the rule of 5.1.1+.
@@ -324,7 +265,7 @@ pub fn check_name(name: &str) -> Result<(), GroupError> {
     Ok(())
 }
 
-fn check(group: &GroupConfig) -> Result<(), GroupError> {
+fn check(group: &SubscriptionGroupConfig) -> Result<(), GroupError> {
     check_name(&group.group_name)?;
     let refuse = |field, found: i32, allowed: String| {
         Err(GroupError::Value { group: group.group_name.clone(), field, found: i64::from(found), allowed })
@@ -373,15 +314,16 @@ mod tests {
     fn an_update_is_on_disk_when_it_returns_and_strange_members_are_kept() {
         let dir = scratch::dir("groups-update");
         let groups = open(&dir, true);
-        let group: GroupConfig = serde_json::from_str(r#"{"groupName":"G","retryMaxTimes":3,"colour":"red"}"#).unwrap();
+        let group: SubscriptionGroupConfig =
+            serde_json::from_str(r#"{"groupName":"G","retryMaxTimes":3,"colour":"red"}"#).unwrap();
         groups.update(group.clone()).unwrap();
         let again = open(&dir, true);
         assert_eq!(*again.get("G").unwrap(), group);
-        assert_eq!(again.get("G").unwrap().unknown["colour"], "red");
+        assert_eq!(again.get("G").unwrap().other["colour"], "red");
         assert_eq!(again.table().version, groups.table().version);
         assert!(again.delete("G").unwrap() && !again.delete("G").unwrap());
         assert!(open(&dir, true).get("G").is_none());
-        assert!(groups.update(GroupConfig { retry_queue_nums: -1, ..group.clone() }).is_err());
-        assert!(groups.update(GroupConfig { group_name: "a b".into(), ..group }).is_err());
+        assert!(groups.update(SubscriptionGroupConfig { retry_queue_nums: -1, ..group.clone() }).is_err());
+        assert!(groups.update(SubscriptionGroupConfig { group_name: "a b".into(), ..group }).is_err());
     }
 }

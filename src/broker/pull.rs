@@ -18,10 +18,11 @@ use super::answer::Refusal;
 use super::clients::Clients;
 use super::config::Config;
 use super::filter::{Subscription, TagFilter};
-use super::groups::{GroupConfig, Groups};
+use super::groups::Groups;
 use super::offsets::Offsets;
 use super::stats::{GroupReads, Stats};
 use super::topics::{self, PERM_READ, TopicTable};
+use crate::wire::body::SubscriptionGroupConfig;
 
 /// A pull that outlives its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -457,7 +458,7 @@ fn inline_subscription(asked: &Pull<'_>) -> Result<Subscription, Refused> {
 fn heartbeat_subscription(
     cx: &PullCx<'_>,
     asked: &Pull<'_>,
-    group: &GroupConfig,
+    group: &SubscriptionGroupConfig,
     forbidden: impl Fn(i64, String) -> Refused,
 ) -> Result<Arc<Subscription>, Refused> {
     let missing = |what| Refusal::new(response::SUBSCRIPTION_NOT_EXIST, what);

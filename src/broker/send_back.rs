@@ -16,9 +16,9 @@ use crate::wire::message::{NewRecord, RecordView};
 
 use super::answer::Refusal;
 use super::delay::scheduled_properties;
-use super::groups::GroupConfig;
 use super::handles::Handles;
 use super::topics::{self, PERM_READ, PERM_WRITE, SCHEDULE_TOPIC, TopicConfig};
+use crate::wire::body::SubscriptionGroupConfig;
 
 /// MQVersion ordinal of V3_4_9: since then clients say in the header how often a message may come back.
 pub const VERSION_3_4_9: i32 = 121;
@@ -47,7 +47,7 @@ enum Fate {
     DeadLetter,
 }
 
-fn fate(given: &GivenBack, group: &GroupConfig, reconsumed: i32, highest: usize) -> Fate {
+fn fate(given: &GivenBack, group: &SubscriptionGroupConfig, reconsumed: i32, highest: usize) -> Fate {
     let max = given.max_reconsume_times.unwrap_or(group.retry_max_times);
     if given.delay_level < 0 || reconsumed >= max || highest == 0 {
         return Fate::DeadLetter;
@@ -57,7 +57,7 @@ fn fate(given: &GivenBack, group: &GroupConfig, reconsumed: i32, highest: usize)
 }
 
 /// A topic that the message needs, made if it is missing.
-pub fn retry_topic(group: &GroupConfig, unit_mode: bool) -> TopicConfig {
+pub fn retry_topic(group: &SubscriptionGroupConfig, unit_mode: bool) -> TopicConfig {
     let sys_flag = if unit_mode { 2 } else { 0 };
     let queue_nums = u32::try_from(group.retry_queue_nums).unwrap_or(0);
     TopicConfig {

@@ -1,15 +1,16 @@
 //! Consumer groups' settings on behalf of administrators (INTEROP 06 §1).
 
 use crate::broker::answer::{Answer, Answered, Refusal};
-use crate::broker::groups::{GroupConfig, GroupError};
+use crate::broker::groups::GroupError;
 use crate::broker::handles::Handles;
 use crate::broker::request::OwnedRequest;
+use crate::wire::body::{SubscriptionGroupConfig, SubscriptionGroupList};
 use crate::wire::codes::response;
 use crate::wire::fastjson;
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: on disk when it is answered.
 pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answered {
-    let group: GroupConfig = fastjson::from_slice(&request.body).map_err(|error| {
+    let group: SubscriptionGroupConfig = fastjson::from_slice(&request.body).map_err(|error| {
         Refusal::system(format!("the body is not the settings of a group (SubscriptionGroupConfig): {error}"))
     })?;
     let groups = handles.groups.clone();
@@ -20,17 +21,13 @@ pub(super) async fn update(handles: &Handles, request: &OwnedRequest) -> Answere
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST: all or, at the first that is refused, those before it.
 pub(super) async fn update_list(handles: &Handles, request: &OwnedRequest) -> Answered {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct List {
-        group_config_list: Vec<GroupConfig>,
-    }
-    let list: List = fastjson::from_slice(&request.body)
+    let list: SubscriptionGroupList = fastjson::from_slice(&request.body)
         .map_err(|error| Refusal::system(format!("the body is no SubscriptionGroupList: {error}")))?;
     let groups = handles.groups.clone();
-    super::blocking(move || list.group_config_list.into_iter().try_for_each(|group| groups.update(group)))
-        .await?
-        .map_err(refuse)?;
+    let updated =
+        super::blocking(move || list.group_config_list.into_iter().try_for_each(|group| groups.update(group))).await?;
+    handles.appender.rules_changed();
+    updated.map_err(refuse)?;
     Ok(Answer::empty())
 }
 

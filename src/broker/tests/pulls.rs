@@ -161,6 +161,27 @@ fn a_held_pull_of_a_deleted_topic_is_told_so() {
 }
 
 #[test]
+fn a_held_pull_of_a_group_that_may_not_consume_any_more_is_told_so() {
+    let group = br#"{"groupName":"G","consumeEnable":false}"#;
+    let list = br#"{"groupConfigList":[{"groupName":"G","consumeEnable":false}]}"#;
+    let ways: [(i32, &[u8]); 2] = [
+        (request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, group),
+        (request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, list),
+    ];
+    for (way, (code, body)) in ways.into_iter().enumerate() {
+        for loops in LOOPS {
+            let broker = start(&format!("pull-disabled-{way}"), loops);
+            let mut client = broker.connect();
+            client.put("T", 0, "x", "");
+            client.send(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "1", "6", "*"), &[]);
+            wait_until(|| broker.running().handles().held.total() == 1);
+            assert_eq!(broker.connect().call(code, &[], body).code, 0);
+            assert_eq!(client.receive().code, response::NO_PERMISSION);
+        }
+    }
+}
+
+#[test]
 fn what_a_connection_held_is_forgotten_with_it() {
     for loops in LOOPS {
         let broker = start("pull-closed", loops);
