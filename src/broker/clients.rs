@@ -27,8 +27,8 @@ pub const CLIENT_EXPIRY_MS: u64 = 120_000;
 /// How often expiry is looked for.
 pub const EXPIRY_SCAN_INTERVAL_MS: u64 = 10_000;
 
-/// How often a group is named in the log because its members subscribe different things, milliseconds.
-const MISMATCH_WARNING_INTERVAL_MS: u64 = 10 * 60 * 1000;
+/// How often a group is named in the log for the same reason, milliseconds.
+const WARNING_INTERVAL_MS: u64 = 10 * 60 * 1000;
 
 /// Puts a frame into the output of a connection, from any thread; a connection that is gone swallows it.
 pub type Post = Arc<dyn Fn(ConnId, BytesMut) + Send + Sync>;
@@ -137,6 +137,8 @@ struct ConsumerGroup {
     fingerprint: Option<i32>,
     /// When it was last said that its members subscribe different things.
     warned: Option<Millis>,
+    /// When it was last said that two of its members have one client id.
+    warned_of_twins: Option<Millis>,
 }
 
 #[derive(Default)]
@@ -163,6 +165,8 @@ pub struct Clients {
     opaque: AtomicI32,
     /// How often two members of a group were seen to subscribe different things.
     mismatches: AtomicU64,
+    /// How often two living members of a group were seen to have one client id.
+    twins: AtomicU64,
     connected: Mutex<Connected>,
     views: RwLock<HashMap<String, Arc<GroupClients>>>,
 }
@@ -176,12 +180,12 @@ impl std::fmt::Debug for Clients {
 impl Clients {
     /// Nobody yet. `notify` is the broker's `notifyConsumerIdsChangedEnable`.
     pub fn new(notify: bool, post: Post) -> Self {
-        let (opaque, mismatches) = (AtomicI32::new(1), AtomicU64::new(0));
         Clients {
             post,
             notify: AtomicBool::new(notify),
-            opaque,
-            mismatches,
+            opaque: AtomicI32::new(1),
+            mismatches: AtomicU64::new(0),
+            twins: AtomicU64::new(0),
             connected: Mutex::default(),
             views: RwLock::default(),
         }
@@ -216,8 +220,11 @@ impl Clients {
         let mut send_in_full = beat.fingerprint == 0;
         for consumer in beat.consumers.iter().filter(|consumer| known(&consumer.group)) {
             let subscribes = (!beat.without_subscriptions).then(|| Arc::from(described(&consumer.subscriptions)));
-            let joined = connected.add_consumer(&consumer.group, &Member { subscribes, ..member.clone() });
+            let before = connected.add_consumer(&consumer.group, &Member { subscribes, ..member.clone() });
             let group = connected.consumers.entry(consumer.group.clone()).or_default();
+            if let Some(before) = before {
+                self.look_for_twins(&consumer.group, group, sender.conn, before, now);
+            }
             let had_other_fingerprint = group.fingerprint.is_some_and(|last| last != beat.fingerprint);
             group.fingerprint = Some(beat.fingerprint);
             let subscriptions = (!beat.without_subscriptions).then_some(consumer.subscriptions.as_slice());
@@ -226,7 +233,7 @@ impl Clients {
                 && (had_other_fingerprint || (beat.without_subscriptions && group.view.subscriptions.is_empty()));
             self.publish(&consumer.group, &group.view);
             self.compare(&consumer.group, group, sender.conn, now);
-            if (joined || topics_changed) && rule.notifies(&consumer.group) {
+            if (before.is_none() || topics_changed) && rule.notifies(&consumer.group) {
                 self.notify(&consumer.group, group);
             }
         }
@@ -359,7 +366,7 @@ impl Clients {
             return;
         };
         self.mismatches.fetch_add(1, Ordering::Relaxed);
-        if group.warned.is_none_or(|at| at + MISMATCH_WARNING_INTERVAL_MS <= now) {
+        if group.warned.is_none_or(|at| at + WARNING_INTERVAL_MS <= now) {
             tracing::warn!(
                 "the members of consumer group {name} do not subscribe the same, so each misses messages: client {} says {}, \
                  client {} says {}; give every member of a group the same topics and tags, or use two groups",
@@ -369,6 +376,33 @@ impl Clients {
                 other.subscribes.as_deref().unwrap_or_default(),
             );
             group.warned = Some(now);
+        }
+    }
+
+    /// How often two living members of a group were seen to have one client id: they take the same queues, and others go
+    /// without.
+    pub fn twins(&self) -> u64 {
+        self.twins.load(Ordering::Relaxed)
+    }
+
+    /// A member that is heard again after another connection spoke in its name is no forgotten connection of that other.
+    fn look_for_twins(&self, name: &str, group: &mut ConsumerGroup, conn: ConnId, before: Millis, now: Millis) {
+        let Some(this) = group.members.get(&conn) else { return };
+        let is_twin = |other: &&Member| {
+            other.sender.conn != conn && other.client_id == this.client_id && other.last_beat > before
+        };
+        let Some(twin) = group.members.values().find(is_twin) else { return };
+        self.twins.fetch_add(1, Ordering::Relaxed);
+        if group.warned_of_twins.is_none_or(|at| at + WARNING_INTERVAL_MS <= now) {
+            tracing::warn!(
+                "two members of consumer group {name}, at {} and {}, both call themselves {}: they take the same queues, and \
+                 other queues have no owner; give each process an instanceName of its own (in containers that share an IP \
+                 and a process number, set it)",
+                this.sender.peer,
+                twin.sender.peer,
+                this.client_id,
+            );
+            group.warned_of_twins = Some(now);
         }
     }
 
@@ -468,8 +502,8 @@ impl Connected {
         self.producers.entry(group.to_owned()).or_default().insert(member.sender.conn, member.clone());
     }
 
-    /// True when the connection is new to the group.
-    fn add_consumer(&mut self, group: &str, member: &Member) -> bool {
+    /// When the connection named the group before; `None` when it is new to it.
+    fn add_consumer(&mut self, group: &str, member: &Member) -> Option<Millis> {
         self.groups_of(member).consumers.insert(group.to_owned());
         let members = &mut self.consumers.entry(group.to_owned()).or_default().members;
         let mut member = member.clone();
@@ -477,7 +511,7 @@ impl Connected {
         if member.subscribes.is_none() {
             member.subscribes = members.get(&member.sender.conn).and_then(|before| before.subscribes.clone());
         }
-        members.insert(member.sender.conn, member).is_none()
+        members.insert(member.sender.conn, member).map(|before| before.last_beat)
     }
 
     fn remove_producer(&mut self, group: &str, conn: ConnId) {
@@ -627,6 +661,20 @@ mod tests {
         clients.closed(sender(3).conn);
         clients.heartbeat(sender(1), 4, &beat("a", &[("T", 1), ("U", 1)]), ALL, &ALL);
         assert_eq!(clients.mismatches(), 2);
+    }
+
+    #[test]
+    fn two_living_clients_of_one_name_are_noticed_and_a_new_connection_is_not() {
+        let clients = Posted::default().clients();
+        clients.heartbeat(sender(1), 0, &beat("a", &[("T", 1)]), ALL, &ALL);
+        clients.heartbeat(sender(2), 30, &beat("a", &[("T", 1)]), ALL, &ALL);
+        clients.heartbeat(sender(2), 60, &beat("a", &[("T", 1)]), ALL, &ALL);
+        assert_eq!(clients.twins(), 0, "the first connection may be one that nobody closed");
+        clients.heartbeat(sender(1), 70, &beat("a", &[("T", 1)]), ALL, &ALL);
+        assert_eq!(clients.twins(), 1);
+        clients.heartbeat(sender(3), 80, &beat("b", &[("T", 1)]), ALL, &ALL);
+        clients.heartbeat(sender(3), 90, &beat("b", &[("T", 1)]), ALL, &ALL);
+        assert_eq!(clients.twins(), 1);
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     }
     // Not Java's: what makes messages wait or go missing without an error anywhere.
     tell("consumerSubscriptionMismatches", handles.clients.mismatches().to_string());
+    tell("consumerSameClientIds", handles.clients.twins().to_string());
     tell("unconsumedQueues", stats.unconsumed_queues.load(Ordering::Relaxed).to_string());
     for (name, none) in [
         ("timerCongestNum", "0"),
