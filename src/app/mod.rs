@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::bench;
 
@@ -27,6 +28,7 @@ pub mod report;
 pub mod run;
 pub mod settings;
 pub mod signals;
+pub mod systemd;
 
 // The names that the tables of keys are written with.
 pub use crate::base::{keys, properties};
@@ -37,14 +39,23 @@ const FAILED: u8 = 1;
 /// Exit code of a command line that cannot be understood.
 const USAGE: u8 = 2;
 
-/// Runs the command that the arguments ask for.
-pub fn main() -> ExitCode {
+static VERSION: OnceLock<&'static str> = OnceLock::new();
+
+/// The version of this program, as it was built.
+pub fn version() -> &'static str {
+    VERSION.get().copied().unwrap_or(env!("CARGO_PKG_VERSION"))
+}
+
+/// Runs the command that the arguments ask for, as a program of version `version`.
+pub fn main(version: &'static str) -> ExitCode {
+    VERSION.get_or_init(|| version);
     // Java's flags are not clap's: `-cf x` is one flag of two letters.
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if let Some(words) = admin::words(&arguments) {
         return admin::run(&words);
     }
-    match cli::Cli::try_parse() {
+    let parsed = cli::Cli::command().version(version).try_get_matches_from(&arguments);
+    match parsed.and_then(|found| cli::Cli::from_arg_matches(&found)) {
         Ok(arguments) => run(arguments),
         Err(told) => usage(&told),
     }

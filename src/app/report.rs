@@ -19,7 +19,7 @@ pub struct Report {
 impl Report {
     /// A report about `what`, which is now ready.
     pub fn ready(what: &str, took_ms: u128) -> Report {
-        let headline = format!("rocketmq {} {what}{READY} (started in {took_ms} ms)", env!("CARGO_PKG_VERSION"));
+        let headline = format!("rocketmq {} {what}{READY} (started in {took_ms} ms)", super::version());
         Report { headline, java: Vec::new(), rows: Vec::new(), hints: Vec::new() }
     }
 

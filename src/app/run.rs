@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, RealDisk};
+use crate::base::pulse::Pulse;
 use crate::base::shutdown::Shutdown;
 use crate::broker;
 use crate::namesrv::NameServer;
@@ -15,6 +16,7 @@ use crate::net::limits::Limits;
 use super::daemon::{self, PidFile};
 use super::plan::{BrokerPlan, NamesrvPlan, Plan};
 use super::report::Report;
+use super::systemd::Manager;
 use super::{logging, signals};
 
 /// How long the stop of a name server waits for answers that are owed.
@@ -33,6 +35,7 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     let mut signals = signals::Waiting::start().map_err(|error| format!("taking over signals: {error}"))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock = Clock::System;
+    let manager = Manager::from_environment();
 
     // The start list. All ports first: until they are ours, no folder is made.
     let runtime = ControlRuntime::start().map_err(told)?;
@@ -43,7 +46,10 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     let broker = broker.transpose().map_err(told)?;
     let name_server = name_server.map(|bound| bound.run(clock.clone(), control.clone())).transpose().map_err(told)?;
     let broker = match (broker, &plan.broker) {
-        (Some(bound), Some(plan)) => Some(bound.open(plan.store.clone(), disk, clock).map_err(told)?),
+        (Some(bound), Some(plan)) => {
+            let _told = manager.watch_recovery(bound.progress()).map_err(told)?;
+            Some(bound.open(plan.store.clone(), disk, clock).map_err(told)?)
+        }
         _ => None,
     };
     if let Some(opened) = &broker {
@@ -60,19 +66,33 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     for failure in failures.into_iter().flatten() {
         control.handle().spawn(wake_when(failure, signals.waker()));
     }
+    let loops: Option<Pulse> = name_server.as_ref().map(|role| role.beats().iter().cloned().collect());
+    let pulses: Vec<Pulse> = loops.into_iter().chain(broker.as_ref().map(|role| role.pulse())).collect();
+    let stuck = move || pulses.iter().find_map(Pulse::stuck);
+    let watchdog = manager.watchdog(stuck).map_err(|error| format!("starting the watchdog's thread: {error}"))?;
     let pid_file = plan.pid_file.as_deref().map(PidFile::write).transpose()?;
     report(what, plan, &log, began).print();
     if plan.detached {
         daemon::let_go().map_err(|error| format!("letting go of the terminal: {error}"))?;
     }
 
-    let signal = signals.wait(|| match log.reopen() {
-        Ok(()) => tracing::info!("the log was opened anew; settings change with a restart"),
-        Err(error) => tracing::error!("the log cannot be opened anew: {error}"),
+    let serves = serves(plan);
+    manager.ready(&serves);
+
+    let signal = signals.wait(|| {
+        manager.reloading();
+        match log.reopen() {
+            Ok(()) => tracing::info!("the log was opened anew; settings change with a restart"),
+            Err(error) => tracing::error!("the log cannot be opened anew: {error}"),
+        }
+        manager.ready(&serves);
     });
 
     // The stop list: clients lose the broker before the name server that told them of it.
-    tracing::info!("stopping: {}", signal.unwrap_or("an event loop has died, its panic is in the log above"));
+    let why = signal.unwrap_or("an event loop has died, its panic is in the log above");
+    tracing::info!("stopping: {why}");
+    manager.stopping(why);
+    watchdog.iter().for_each(|watchdog| watchdog.stopping());
     let stopped = broker.map(broker::server::Running::stop).transpose().map_err(told);
     if let Some(name_server) = name_server {
         name_server.shutdown(DRAIN);
@@ -90,6 +110,16 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
 async fn wake_when(mut failure: Shutdown, waker: signals::Waker) {
     failure.stopped().await;
     waker.wake();
+}
+
+/// One line on what runs, for whoever looks at the service.
+fn serves(plan: &Plan) -> String {
+    let namesrv = plan.namesrv.as_ref().map(|namesrv| format!("name server on {}", namesrv.listens()));
+    let broker = plan.broker.as_ref().map(|broker| {
+        let config = &broker.config;
+        format!("{} of {}, clients are told {}", config.broker_name, config.broker_cluster_name, config.store_host())
+    });
+    namesrv.into_iter().chain(broker).collect::<Vec<_>>().join("; ")
 }
 
 fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report {

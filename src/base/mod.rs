@@ -7,6 +7,7 @@ pub mod keys;
 pub mod local_time;
 pub mod machine;
 pub mod position;
+pub mod progress;
 pub mod properties;
 pub mod pulse;
 pub mod shutdown;

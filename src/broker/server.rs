@@ -13,6 +13,7 @@ use tokio::runtime;
 
 use crate::base::clock::Clock;
 use crate::base::disk::Disk;
+use crate::base::progress::Progress;
 use crate::base::pulse::Pulse;
 use crate::base::shutdown::{self, Shutdown};
 use crate::net::control::Control;
@@ -74,6 +75,7 @@ pub enum BrokerError {
 pub struct Bound {
     config: Config,
     server: server::Server,
+    progress: Progress,
 }
 
 /// A broker whose store and state files are open; it answers nobody yet.
@@ -114,7 +116,7 @@ impl Bound {
         if let Some(addr) = server.addrs().first() {
             config.listen_port = addr.port();
         }
-        Ok(Bound { config, server })
+        Ok(Bound { config, server, progress: Progress::default() })
     }
 
     /// The addresses listened on.
@@ -122,10 +124,15 @@ impl Bound {
         self.server.addrs()
     }
 
+    /// How far the recovery is that `open` may need.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Opens the store and the state files below the configuration's `storePathRootDir`.
     pub fn open(self, store: store::Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Opened, BrokerError> {
         let config = Arc::new(self.config);
-        let (store, report) = Store::open(store, disk.clone(), clock.clone())?;
+        let (store, report) = Store::open_telling(store, disk.clone(), clock.clone(), self.progress)?;
         let mailboxes: Arc<OnceLock<Mailboxes<Mail>>> = Arc::default();
         let post = mailboxes.clone();
         let post = Arc::new(move |conn: ConnId, frame: BytesMut| {

@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskLock};
 use crate::base::position::{PhyOffset, QueueId};
+use crate::base::progress::Progress;
 use crate::base::watermark::Watermark;
 
 mod background;
@@ -105,7 +106,17 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Locks the directory, recovers what is there, and marks it as running. Changes nothing when it refuses.
     pub fn open(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<(Store, RecoveryReport), OpenError> {
-        recover::open(config, disk, clock)
+        recover::open(config, disk, clock, Progress::default())
+    }
+
+    /// As `open`, and tells how far it is: a store without a hint of ours takes as long as reading its log.
+    pub fn open_telling(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        progress: Progress,
+    ) -> Result<(Store, RecoveryReport), OpenError> {
+        recover::open(config, disk, clock, progress)
     }
 
     /// Starts the background threads: flusher, deriver, allocator. Stop them with `Background::stop` after `close`.

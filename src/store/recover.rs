@@ -30,6 +30,7 @@ use super::walk::{Found, Walker};
 use super::{Config, FlushMode, Inner, Store, TAIL_BYTES_MAX, TAIL_BYTES_WANTED};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, LockError};
+use crate::base::progress::Progress;
 use crate::base::watermark::Watermark;
 use crate::wire::message::{MAGIC_V2, RecordView, properties, sys_flag};
 
@@ -282,9 +283,15 @@ struct Opening {
     unclean: bool,
     checkpoint: Checkpoint,
     report: RecoveryReport,
+    progress: Progress,
 }
 
-pub(super) fn open(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<(Store, RecoveryReport), OpenError> {
+pub(super) fn open(
+    config: Config,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    progress: Progress,
+) -> Result<(Store, RecoveryReport), OpenError> {
     let began = Instant::now();
     let problems = config.check();
     if !problems.is_empty() {
@@ -315,12 +322,27 @@ pub(super) fn open(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<
     let hint = HintFile::read(&*disk, &hint_path).map_err(io_error("read", &hint_path))?;
 
     let report = RecoveryReport { clean: !unclean, ..RecoveryReport::default() };
-    let mut opening =
-        Opening { config, disk, clock, descriptors, files, queues, log, on_disk, unclean, checkpoint, report };
+    let told = progress.clone();
+    let mut opening = Opening {
+        config,
+        disk,
+        clock,
+        descriptors,
+        files,
+        queues,
+        log,
+        on_disk,
+        unclean,
+        checkpoint,
+        report,
+        progress,
+    };
     opening.refuse_lost_log(hint.as_ref())?;
     let hint = opening.believe(hint, token)?;
     let (hint, usable) = opening.usable_queues(hint)?;
-    opening.finish(hint, usable, lock, began)
+    let opened = opening.finish(hint, usable, lock, began);
+    told.end();
+    opened
 }
 
 /// Kinds of stores that we would take for empty or damaged ones (STORE 13.2 rule 8).
@@ -500,7 +522,9 @@ impl Opening {
         let mut walker = Walker::new(&open, file_size, from, self.log.files_end(), self.config.check_crc_on_recover);
         walker.check_torn = self.unclean;
         let mut second_version = false;
+        self.progress.begin("checking the commit log", self.log.files_end().saturating_sub(from));
         let (at, why, nothing) = loop {
+            self.progress.reached(walker.position.saturating_sub(from));
             match walker.step()? {
                 Found::Record(phy, record) => {
                     let size = record.total_size() as u32;
@@ -612,7 +636,9 @@ impl Opening {
         let open = |start| self.open_log_file(start);
         let mut walker = Walker::new(&open, self.log.file_size, start, limit, false);
         let mut bad = None;
+        self.progress.begin("looking for messages that no consume queue has", limit - start.min(limit));
         let needs = loop {
+            self.progress.reached(walker.position.saturating_sub(start));
             if walker.position >= limit {
                 break false;
             }
@@ -661,7 +687,9 @@ impl Opening {
             None => rows.push((row, 1, detail())),
         };
         let mut added = 0;
+        self.progress.begin("completing the consume queues", end.saturating_sub(from));
         while walker.position < end {
+            self.progress.reached(walker.position.saturating_sub(from));
             let record = match walker.step()? {
                 Found::Record(_, record) => record,
                 Found::Blank => continue,

@@ -37,8 +37,10 @@ impl DiskFile for RealFile {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => done += read,
                 Err(rustix::io::Errno::INTR) => {}
-                // File systems without NOWAIT: reading plainly is the only way, and what every other broker does.
-                Err(rustix::io::Errno::OPNOTSUPP) => return self.0.read_exact_at(&mut buf[done..], pos + done as u64),
+                // File systems and old kernels (CentOS 7) without NOWAIT: reading plainly is the only way, and what every other broker does.
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                    return self.0.read_exact_at(&mut buf[done..], pos + done as u64);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
