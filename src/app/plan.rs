@@ -170,6 +170,7 @@ impl BrokerPlan {
         config.zone = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref());
         config.store_path_root_dir.clone_from(&root);
         store.root = root;
+        store.retention.zone = config.zone.clone();
         BrokerPlan { config, store, advertised, candidates }
     }
 

@@ -31,6 +31,8 @@ pub enum Unit {
     Time,
     /// `"45s"`; Java: seconds.
     Seconds,
+    /// `"72h"`; Java: hours.
+    Hours,
     /// Text.
     Text,
     /// A path; `~/` is the home folder.
@@ -125,6 +127,16 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.store.index_entries", "maxIndexNum", Unit::Count),
     row("broker.store.check_crc_on_recovery", "checkCRCOnRecover", Unit::Flag),
     row("broker.store.delay_levels", "messageDelayLevel", Unit::Text),
+    row("broker.store.keep", "fileReservedTime", Unit::Hours),
+    row("broker.store.delete_hours", "deleteWhen", Unit::Text),
+    row("broker.store.disk_clean_percent", "diskMaxUsedSpaceRatio", Unit::Count),
+    row("broker.store.disk_force_percent", "diskSpaceCleanForciblyRatio", Unit::Count),
+    row("broker.store.disk_refuse_percent", "diskSpaceWarningLevelRatio", Unit::Count),
+    row("broker.store.delete_unexpired", "cleanFileForciblyEnable", Unit::Flag),
+    row("broker.store.delete_interval", "cleanResourceInterval", Unit::Time),
+    row("broker.store.delete_files", "deleteFileBatchMax", Unit::Count),
+    row("broker.store.delete_log_pause", "deleteCommitLogFilesInterval", Unit::Time),
+    row("broker.store.delete_queue_pause", "deleteConsumeQueueFilesInterval", Unit::Time),
     row("log.level", "level", Unit::Text),
     row("log.format", "format", FORMAT),
     row("log.dir", "dir", Unit::Path),
@@ -170,7 +182,7 @@ impl Unit {
             Unit::Flag => "true or false".to_owned(),
             Unit::Count => "a whole number".to_owned(),
             Unit::Bytes => "bytes as a number or with a unit, such as 4096, \"64KiB\", \"4MiB\" or \"1GiB\"".to_owned(),
-            Unit::Time | Unit::Seconds => {
+            Unit::Time | Unit::Seconds | Unit::Hours => {
                 "a time with its unit, such as \"500ms\", \"5s\", \"2m\", \"72h\" or \"3d\"".to_owned()
             }
             Unit::Text => "a text in quotes".to_owned(),
@@ -194,6 +206,10 @@ impl Unit {
             (Unit::Time, DeValue::String(text)) => scaled(text, MILLISECONDS).map(|ms| ms.to_string()),
             (Unit::Seconds, DeValue::String(text)) => {
                 scaled(text, MILLISECONDS).filter(|ms| ms % 1000 == 0).map(|ms| (ms / 1000).to_string())
+            }
+            (Unit::Hours, DeValue::String(text)) => {
+                let hours = |ms: u64| ms.is_multiple_of(3_600_000).then_some(ms / 3_600_000);
+                scaled(text, MILLISECONDS).and_then(hours).map(|hours| hours.to_string())
             }
             (Unit::Text, DeValue::String(text)) => Some(text.to_string()),
             (Unit::Path, DeValue::String(text)) if !text.is_empty() => Some(absolute(text, home)?),
@@ -224,6 +240,7 @@ impl Unit {
             Unit::Seconds => {
                 value.parse::<u64>().ok().map(|seconds| in_units(seconds.saturating_mul(1000), MILLISECONDS))
             }
+            Unit::Hours => value.parse::<u64>().ok().map(|hours| format!("\"{hours}h\"")),
             Unit::Text | Unit::Path | Unit::Address => Some(quoted(value)),
             Unit::List => {
                 let parts = value.split(';').map(str::trim).filter(|part| !part.is_empty());
@@ -314,6 +331,7 @@ mod tests {
             (Unit::Time, "\"5\""),
             (Unit::Time, "\"5 hours\""),
             (Unit::Seconds, "\"5ms\""),
+            (Unit::Hours, "\"90m\""),
             (Unit::Bytes, "\"1GB\""),
             (Unit::Bytes, "-1"),
             (Unit::Bytes, "\"99999999999TiB\""),
@@ -335,6 +353,7 @@ mod tests {
             (Unit::Time, "500"),
             (Unit::Time, "90000"),
             (Unit::Seconds, "45"),
+            (Unit::Hours, "72"),
             (Unit::Flag, "true"),
             (Unit::List, "a:1;b:2"),
             (Unit::Text, "say \"hi\" \\ there"),

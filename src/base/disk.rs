@@ -61,6 +61,8 @@ pub trait DiskFile: Debug + Send + Sync {
     }
 }
 
+pub use super::machine::DiskSpace;
+
 /// A lock that is held until this is dropped.
 pub trait DiskLock: Debug + Send + Sync {}
 
@@ -98,6 +100,15 @@ pub trait Disk: Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything durable that was written to the file system of `path` (`syncfs`).
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    /// Size of the file system of `path`, which exists.
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// As `create_dir_all`, but nothing is durable before the file system is synced or every directory of it.
+    fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        self.create_dir_all(dir)
+    }
     /// Takes the exclusive `fcntl` record lock of a file, which is made if missing: the kind that Java's
     /// `FileChannel.tryLock` sees (STORE 1; a BSD `flock` it does not). Closing any descriptor of the file would drop
     /// it, so nobody else may ever open that file.

@@ -12,6 +12,7 @@ use super::delay::Delays;
 use super::groups::Groups;
 use super::live::Live;
 use super::locks::Locks;
+use super::losses::Losses;
 use super::offsets::Offsets;
 use super::registration::Registration;
 use super::relays::Relays;
@@ -42,6 +43,8 @@ pub struct Handles {
     pub appender: Appender,
     /// Requests of ours that clients have not answered yet.
     pub relays: Arc<Relays>,
+    /// Messages that go unconsumed.
+    pub losses: Arc<Losses>,
     /// Figures for tools.
     pub stats: Arc<Stats>,
     /// The name servers.

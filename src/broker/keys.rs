@@ -37,6 +37,10 @@ impl Settings {
 const MILLISECONDS: (u64, u64) = (1, 7 * 24 * 3600 * 1000);
 const COUNT: (u64, u64) = (1, u32::MAX as u64);
 const BYTES: (u64, u64) = (1, i32::MAX as u64);
+const PERCENT: (u64, u64) = (1, 100);
+/// A century of hours.
+const HOURS: (u64, u64) = (0, 100 * 365 * 24);
+const PAUSE: (u64, u64) = (0, 24 * 3600 * 1000);
 
 /// All keys of a broker.
 pub const TABLE: Table<Settings> = Table { rows: &[BROKER, STORE, REFUSED], unused: unused_keys::BROKER };
@@ -191,6 +195,31 @@ const STORE: &[Key<Settings>] = &[
             set: |s, text| delays(text).map(|delays| s.store.delay_levels_ms = delays),
         },
     ),
+    key("fileReservedTime", Number { range: HOURS, set: |s, hours| s.store.retention.reserved_ms = hours * 3_600_000 }),
+    key(
+        "deleteWhen",
+        Text {
+            accepts: "hours of the day from 00 to 23, several separated by semicolons",
+            set: |s, text| store::parse_hours(text).map(|hours| s.store.retention.delete_hours = hours),
+        },
+    ),
+    key("cleanResourceInterval", Number { range: MILLISECONDS, set: |s, ms| s.store.retention.interval_ms = ms }),
+    key("deleteFileBatchMax", Number { range: COUNT, set: |s, n| s.store.retention.files_max = n as u32 }),
+    key("deleteCommitLogFilesInterval", Number { range: PAUSE, set: |s, ms| s.store.retention.log_file_pause_ms = ms }),
+    key(
+        "deleteConsumeQueueFilesInterval",
+        Number { range: PAUSE, set: |s, ms| s.store.retention.queue_file_pause_ms = ms },
+    ),
+    key("diskMaxUsedSpaceRatio", Number { range: PERCENT, set: |s, n| s.store.retention.clean_percent = n as u32 }),
+    key(
+        "diskSpaceCleanForciblyRatio",
+        Number { range: PERCENT, set: |s, n| s.store.retention.force_percent = n as u32 },
+    ),
+    key(
+        "diskSpaceWarningLevelRatio",
+        Number { range: PERCENT, set: |s, n| s.store.retention.refuse_percent = n as u32 },
+    ),
+    key("cleanFileForciblyEnable", Flag(|s| &mut s.store.retention.delete_unexpired)),
 ];
 
 /// Keys that ask for something which is not there.

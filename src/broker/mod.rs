@@ -22,6 +22,7 @@ pub mod hold;
 pub mod keys;
 pub mod live;
 pub mod locks;
+mod losses;
 pub mod offsets;
 pub mod open;
 pub mod pull;

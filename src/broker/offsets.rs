@@ -114,6 +114,13 @@ impl Offsets {
         topics
     }
 
+    /// The groups that have offsets, sorted.
+    pub fn groups(&self) -> Vec<String> {
+        let mut groups: Vec<_> = self.table.read().keys().cloned().collect();
+        groups.sort();
+        groups
+    }
+
     /// The groups that have offsets in a topic, sorted.
     pub fn groups_of(&self, topic: &str) -> Vec<String> {
         let table = self.table.read();

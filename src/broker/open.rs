@@ -75,6 +75,7 @@ impl Handles {
             offsets: Arc::new(offsets),
             locks: Arc::default(),
             relays: Arc::default(),
+            losses: Arc::default(),
             stats: Arc::new(Stats::new(&config.broker_cluster_name, config.zone.clone(), &store, clock.now())),
             config: Live::new(config),
             clock,

@@ -21,7 +21,7 @@ use crate::net::limits::Limits;
 use crate::net::mailbox::Mailboxes;
 use crate::net::server::{self, Counts, ServerError};
 use crate::net::service::ConnId;
-use crate::store::{self, Background, CloseError, RecoveryReport, Store};
+use crate::store::{self, Background, CloseError, Event, RecoveryReport, Store};
 
 use super::appender::Notice;
 use super::clients::EXPIRY_SCAN_INTERVAL_MS;
@@ -181,6 +181,13 @@ impl Opened {
             post_event(&listening.0, &listening.1, event);
             delays.told(event);
         }));
+        // Weak: the store's own listeners must not keep it open.
+        let losing = Arc::downgrade(&handles);
+        handles.store.listen(Arc::new(move |event| {
+            if let (Event::Removing(removing), Some(handles)) = (event, losing.upgrade()) {
+                handles.losses.removing(&handles, *removing);
+            }
+        }));
         // What was flushed before somebody listened.
         let flushed = crate::base::position::PhyOffset(handles.store.flushed().get());
         (0..mailboxes.loops()).for_each(|index| mailboxes.post(index, Mail::Flushed(flushed)));
@@ -274,6 +281,11 @@ async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mu
         let now = handles.refresh_stats();
         handles.stats.sample(now);
         unconsumed.look(&handles, now);
+        let looking = handles.clone();
+        // It reads the disk.
+        if let Err(error) = tokio::task::spawn_blocking(move || looking.losses.look(&looking, now)).await {
+            tracing::error!("the look for messages that go unconsumed failed: {error}");
+        }
         for conn in handles.clients.expire(now) {
             mailboxes.close(conn);
         }

@@ -77,6 +77,7 @@ pub fn post_event(mailboxes: &Mailboxes<Mail>, held: &HeldCounts, event: &Event)
             let grown: Arc<[Grown]> = grown.as_slice().into();
             held.holding().for_each(|index| mailboxes.post(index, Mail::Grown(grown.clone())));
         }
+        Event::Removing(_) => {}
         Event::Poisoned(reason) => {
             (0..mailboxes.loops()).for_each(|index| mailboxes.post(index, Mail::Poisoned(reason.clone())));
         }

@@ -20,7 +20,7 @@ pub const BROKER: &[(&str, &str)] = &[
     (
         "statistics are counted in one way only, and always",
         "accountStatsEnable accountStatsPrintZeroValues autoDeleteUnusedStats commercialBaseCount \
-         commercialBigCount commercialEnable commercialSizePerMsg commercialTransCount enableDetailStat \
+         commercialBigCount commercialEnable commercialSizePerMsg commercialTransCount diskFallRecorded enableDetailStat \
          estimateAccumulation maxConsumeQueueScan maxStatsIdleTimeInMinutes printChannelGroups \
          printChannelGroupsMinNum sampleCountThreshold sampleSteps",
     ),
@@ -128,12 +128,10 @@ pub const BROKER: &[(&str, &str)] = &[
          shutdownWaitTimeSeconds subscriptionExpiredTimeout writeBufferHighWaterMark writeBufferLowWaterMark",
     ),
     (
-        "not built yet: old files are not deleted",
-        "cleanFileForciblyEnable cleanResourceInterval deleteCommitLogFilesInterval \
-         deleteConsumeQueueFilesInterval deleteFileBatchMax deleteWhen diskFallRecorded diskMaxUsedSpaceRatio \
-         diskSpaceCleanForciblyRatio diskSpaceWarningLevelRatio enableCleanExpiredOffset fileReservedTime \
-         maxBatchDeleteFilesNum",
+        "offsets of queues that are gone are lowered at the start and go with their topic or group",
+        "enableCleanExpiredOffset",
     ),
+    ("deleteFileBatchMax alone bounds how many files go at once", "maxBatchDeleteFilesNum"),
     (
         "name servers are always told at once and in full",
         "compatibleWithOldNameSrv compressedRegister enableSingleTopicRegister enableSplitRegistration \

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::error::{ReadError, StepError};
+use super::error::StepError;
 use super::index::{Key, keys_of};
 use super::log::LastRecord;
 use super::queue::{Queue, Touched};
@@ -19,12 +18,11 @@ use super::recover::UNITS_UNKNOWN;
 use super::state::Checkpoint;
 use super::walk::{Found, Walker};
 use super::{AppendError, Event, FlushMode, Grown, Store};
-use crate::base::disk::DiskFile;
 use crate::base::position::PhyOffset;
 use crate::base::pulse::Beat;
 
 /// From so many touched files on, one `syncfs` is cheaper than a `fdatasync` for each (PERFORMANCE 2).
-const SYNC_FILE_SYSTEM_FROM: usize = 64;
+pub(super) const SYNC_FILE_SYSTEM_FROM: usize = 64;
 /// After a step that failed for lack of room, the next try comes after this pause.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -63,10 +61,11 @@ impl Background {
         let flusher = Beat::new("the flusher", FLUSH_PATIENCE + 2 * store.flush_interval());
         let mut background = Background { store: store.clone(), threads: Vec::new(), flusher: flusher.clone() };
         type Work = (&'static str, Box<dyn FnOnce(&Store) + Send>);
-        let works: [Work; 3] = [
+        let works: [Work; 4] = [
             ("store-flush", Box::new(move |store| flush_loop(store, &flusher))),
             ("store-derive", Box::new(derive_loop)),
             ("store-allocate", Box::new(allocate_loop)),
+            ("store-clean", Box::new(clean_loop)),
         ];
         for (name, work) in works {
             let store = store.clone();
@@ -168,6 +167,22 @@ fn allocate_loop(store: &Store) {
             }
             store.log().sleep(RETRY_AFTER);
         }
+    }
+}
+
+fn clean_loop(store: &Store) {
+    let mut told = Told::default();
+    while !store.is_closing() {
+        let pause = match store.clean_step() {
+            Ok(cleaned) => Duration::from_millis(cleaned.pause_ms),
+            Err(error) => {
+                if told.is_due() {
+                    tracing::warn!("old files are not removed, the next step tries again: {error}");
+                }
+                RETRY_AFTER
+            }
+        };
+        store.log().sleep(pause);
     }
 }
 
@@ -315,7 +330,7 @@ impl Store {
             head.tail_bytes = head.tail_bytes.saturating_sub(touched.bytes);
         }
         // Also when a later queue failed: what was written has to be durable before the next step counts it.
-        self.sync_files(&touched.files)?;
+        self.sync_touched(&touched)?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -368,10 +383,7 @@ impl Store {
         let until = walker.position + INDEX_BYTES_PER_STEP;
         let (mut keys, mut scratch): (Vec<Key>, String) = Default::default();
         while walker.position < limit.min(until) {
-            let found = walker.step().map_err(|error| match error {
-                ReadError::Io { path, source } => StepError::new("read", path, source),
-                other => StepError::new("read", &self.0.log.dir, io::Error::other(other.to_string())),
-            })?;
+            let found = walker.step().map_err(|error| StepError::reading(&self.0.log.dir, error))?;
             match found {
                 Found::Record(_, record) => keys_of(&record, &mut scratch, &mut keys),
                 Found::Blank => {}
@@ -401,8 +413,9 @@ impl Store {
         Ok(position < limit)
     }
 
-    fn sync_files(&self, files: &[(PathBuf, Arc<dyn DiskFile>)]) -> Result<(), StepError> {
-        if files.len() >= SYNC_FILE_SYSTEM_FROM {
+    fn sync_touched(&self, touched: &Touched) -> Result<(), StepError> {
+        let Touched { files, dirs, .. } = touched;
+        if files.len() + dirs.len() >= SYNC_FILE_SYSTEM_FROM {
             let root = self.root();
             return self
                 .0
@@ -412,6 +425,9 @@ impl Store {
         }
         for (path, file) in files {
             file.sync_data().map_err(|error| StepError::new("make durable", path, error))?;
+        }
+        for dir in dirs {
+            self.0.disk.sync_dir(dir).map_err(|error| StepError::new("make durable", dir, error))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::layout::UNIT_LEN;
+use super::retention::Retention;
 
 /// Whether an answer waits for the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub tail_cache_len: u64,
     /// How many descriptors of queue, index and old log files are kept open.
     pub open_files_max: usize,
+    /// When files go, and from when on writes are refused. `Store::set_retention` changes it while the store is open.
+    pub retention: Retention,
 }
 
 impl Config {
@@ -74,6 +77,7 @@ impl Config {
             // Half a second of the fastest senders, a minute of most; a third of what a loaded broker may take.
             tail_cache_len: 64 << 20,
             open_files_max: 1024,
+            retention: Retention::default(),
         }
     }
 

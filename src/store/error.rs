@@ -82,6 +82,9 @@ pub enum AppendError {
     /// No room; the next batch is tried again.
     #[error("the disk of the commit log is full: {0}")]
     NoSpace(String),
+    /// The disk is fuller than the limit; writes go on by themselves when there is room.
+    #[error("the disk is nearly full: {0}")]
+    NearlyFull(String),
     /// Writing has ended until a restart: a write or an fsync failed, so nothing more is acknowledged.
     #[error("writing has stopped until the broker is restarted: {0}")]
     Poisoned(String),
@@ -129,6 +132,14 @@ pub struct StepError {
 impl StepError {
     pub(super) fn new(step: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         StepError { step, path: path.into(), reason: source.to_string(), kind: source.kind() }
+    }
+
+    /// A failed read of something in `path`.
+    pub(super) fn reading(path: impl Into<PathBuf>, error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => StepError::new("read", path, source),
+            other => StepError::new("read", path, io::Error::other(other.to_string())),
+        }
     }
 
     /// Whether it is a lack of room, which passes, rather than a failing disk.

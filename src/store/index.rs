@@ -466,6 +466,21 @@ impl Index {
         }
     }
 
+    /// Removes files whose newest record lies below the log's oldest byte, but never the newest file; returns how many.
+    pub fn remove_below(&self, log_min: u64) -> Result<u64, StepError> {
+        let mut files = self.files.lock();
+        let mut removed = 0;
+        while files.len() > 1 && files[0].header.end_phy < log_min as i64 {
+            self.remove(&self.path_of(files[0].name))?;
+            files.remove(0);
+            removed += 1;
+        }
+        if removed > 0 {
+            self.disk.sync_dir(&self.dir).map_err(|error| StepError::new("make durable", &self.dir, error))?;
+        }
+        Ok(removed)
+    }
+
     /// Positions of records that may have `key`, newest first: a hash is not a proof, the caller compares.
     pub fn query(&self, topic: &str, key: &str, max: usize, begin: i64, end: i64) -> Result<Vec<u64>, ReadError> {
         let hash = key_hash(&mut String::new(), topic, key);

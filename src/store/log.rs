@@ -22,6 +22,7 @@ use super::error::{AppendError, ReadError, StepError, is_no_space};
 use super::layout::{BLANK_LEN, file_name};
 use super::log_tail::LogTail;
 use super::queue::Queue;
+use super::read::{TIMESTAMP_WITHIN, front_time};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, Open};
 use crate::base::watermark::Watermark;
@@ -78,6 +79,8 @@ pub(super) struct Head {
     /// Bytes of failed writes, to be zeroed before they are used.
     dirty: Option<(u64, u64)>,
     stopped: Option<AppendError>,
+    /// Why appends are refused for the time being.
+    refusal: Option<AppendError>,
     last: LastRecord,
     /// Queues with units that are not in their files yet.
     pub dirty_queues: Vec<Arc<Queue>>,
@@ -199,6 +202,10 @@ impl CommitLog {
         self.file_size - BLANK_LEN
     }
 
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Start of the oldest file.
     pub fn min(&self) -> u64 {
         self.first.load(Ordering::Acquire)
@@ -238,6 +245,9 @@ impl CommitLog {
         }
         if let Some(stopped) = &head.stopped {
             return Err(stopped.clone());
+        }
+        if let Some(refusal) = &head.refusal {
+            return Err(refusal.clone());
         }
         if head.tail_bytes > self.tail_bytes_max {
             return Err(AppendError::NoSpace(format!(
@@ -594,6 +604,17 @@ impl CommitLog {
         self.head.lock().stopped.clone()
     }
 
+    /// Why appends are refused, for good or for the time being.
+    pub fn refused(&self) -> Option<AppendError> {
+        let head = self.head.lock();
+        head.stopped.clone().or_else(|| head.refusal.clone())
+    }
+
+    /// Refuses appends until this is called with `None`.
+    pub fn refuse(&self, refusal: Option<AppendError>) {
+        self.head.lock().refusal = refusal;
+    }
+
     fn want_allocation(&self) {
         *self.allocate_wanted.lock() = true;
         self.allocate_bell.notify_one();
@@ -700,6 +721,43 @@ impl CommitLog {
             self.disk.sync_dir(&self.dir).map_err(|error| StepError::new("make durable", &self.dir, error))?;
         }
         Ok(())
+    }
+
+    /// When the newest record below `end`, a file's end, was stored at the latest, milliseconds: the next one is not older.
+    /// `None` when nothing readable tells.
+    pub fn newest_time_below(&self, end: u64) -> Result<Option<i64>, ReadError> {
+        let mut start = end;
+        while start < self.appended.get() {
+            let mut front = [0; TIMESTAMP_WITHIN];
+            match self.read(start, &mut front, true) {
+                Ok(()) => {
+                    if let Some(time) = front_time(&front, start) {
+                        return Ok(Some(time));
+                    }
+                }
+                Err(ReadError::Gone) => {}
+                Err(error) => return Err(error),
+            }
+            start += self.file_size;
+        }
+        let last = self.head.lock().last;
+        Ok((last.size > 0).then_some(last.store_timestamp))
+    }
+
+    /// Removes the first file, not durably yet; returns its path. The caller has made sure that it is not the last.
+    pub fn remove_first(&self) -> Result<PathBuf, StepError> {
+        let start = self.min();
+        let path = self.path_of(start);
+        self.disk.remove_file(&path).map_err(|error| StepError::new("remove", &path, error))?;
+        self.first.store(start + self.file_size, Ordering::Release);
+        // Also what a reader opened again since the last removal.
+        self.descriptors.forget(LOG, |other| other <= start);
+        Ok(path)
+    }
+
+    /// Gives back memory of newest bytes that nobody wrote to lately.
+    pub fn release_idle_tail(&self) {
+        self.tail.release_idle();
     }
 
     /// Appends `len` bytes from `position` on to `out`, or nothing when it fails; otherwise as `read`.

@@ -5,6 +5,8 @@
 //! A ring of chunks, each with its own lock and each holding one unbroken range. It is only ever a copy: what is not
 //! here (any more) is read from the files. It must never know what a record is.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::BytesMut;
 use parking_lot::RwLock;
 
@@ -15,6 +17,8 @@ const CHUNK_LEN: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct LogTail {
     chunks: Box<[RwLock<Chunk>]>,
+    /// Counts the calls of `release_idle`.
+    round: AtomicU64,
 }
 
 /// Log positions `from..to` lie at `bytes[position % CHUNK_LEN]`.
@@ -23,12 +27,29 @@ struct Chunk {
     from: u64,
     to: u64,
     bytes: Vec<u8>,
+    /// The round in which it was written last.
+    round: u64,
 }
 
 impl LogTail {
     /// Keeps about the newest `len` bytes; 0 keeps nothing.
     pub fn new(len: u64) -> Self {
-        LogTail { chunks: (0..len.div_ceil(CHUNK_LEN)).map(|_| RwLock::default()).collect() }
+        let chunks = (0..len.div_ceil(CHUNK_LEN)).map(|_| RwLock::default()).collect();
+        LogTail { chunks, round: AtomicU64::new(0) }
+    }
+
+    /// Gives back the memory of chunks that were not written to since the call before this one.
+    pub fn release_idle(&self) {
+        let round = self.round.fetch_add(1, Ordering::Relaxed);
+        for chunk in &self.chunks {
+            if chunk.read().bytes.is_empty() {
+                continue;
+            }
+            let mut chunk = chunk.write();
+            if chunk.round < round {
+                *chunk = Chunk::default();
+            }
+        }
     }
 
     /// The chunk of `position`, its place there, and how much of `len` bytes lies in it.
@@ -43,6 +64,7 @@ impl LogTail {
         if self.chunks.is_empty() {
             return;
         }
+        let round = self.round.load(Ordering::Relaxed);
         // More than the ring would write over itself.
         let skip = bytes.len().saturating_sub(self.chunks.len() * CHUNK_LEN as usize);
         bytes = &bytes[skip..];
@@ -62,6 +84,7 @@ impl LogTail {
             }
             chunk.bytes[at..at + len].copy_from_slice(now);
             chunk.to = position + len as u64;
+            chunk.round = round;
             drop(chunk);
             position += len as u64;
             bytes = later;
@@ -115,6 +138,27 @@ mod tests {
             assert!(!tail.read(from, len, &mut out));
         }
         assert_eq!(out, &b"x"[..]);
+    }
+
+    #[test]
+    fn memory_that_nobody_writes_to_is_given_back() {
+        let tail = LogTail::new(2 * CHUNK_LEN);
+        let held = || tail.chunks.iter().map(|chunk| chunk.read().bytes.capacity()).sum::<usize>();
+        tail.put(0, &bytes(0, CHUNK_LEN as usize + 10));
+        assert_eq!(held(), 2 << 20);
+        tail.release_idle();
+        tail.put(CHUNK_LEN + 10, &bytes(CHUNK_LEN + 10, 5));
+        assert_eq!(held(), 2 << 20, "all of it was written a moment ago");
+        tail.release_idle();
+        assert_eq!(held(), 1 << 20, "what was written since then stays");
+        let mut out = BytesMut::new();
+        assert!(!tail.read(0, 5, &mut out) && tail.read(CHUNK_LEN, 15, &mut out));
+        assert_eq!(out, bytes(CHUNK_LEN, 15));
+        tail.release_idle();
+        tail.release_idle();
+        assert_eq!(held(), 0);
+        tail.put(7, &bytes(7, 3));
+        assert!(tail.read(7, 3, &mut out) && !tail.read(CHUNK_LEN, 1, &mut out));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::base::watermark::Watermark;
 
 mod background;
 mod batch;
+mod clean;
 mod config;
 mod descriptors;
 mod error;
@@ -32,6 +33,7 @@ mod log_tail;
 mod queue;
 mod read;
 pub mod recover;
+mod retention;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -39,11 +41,13 @@ mod walk;
 
 pub use background::Background;
 pub use batch::{Assigned, BATCH_BYTES_MAX, Batch};
+pub use clean::{CleanCounts, Cleaned, Removing};
 pub use config::{Config, FlushMode};
 pub use error::{AppendError, CloseError, OpenError, ReadError, StageError, StepError};
 pub use queue::Queue;
 pub use read::{Boundary, Entry, Scan, ScanLimits, ScanStatus};
 pub use recover::RecoveryReport;
+pub use retention::{DiskLevel, DiskLimits, DiskState, PathSpace, Retention, StorePart, hours_text, parse_hours};
 
 /// More units than this in memory (queue files that cannot be written) refuse appends.
 const TAIL_BYTES_MAX: u64 = 256 << 20;
@@ -59,6 +63,8 @@ pub enum Event {
     Grown(Vec<Grown>),
     /// Writing has ended until a restart, and why.
     Poisoned(String),
+    /// The oldest log file is about to go. This one may take its time: nobody waits for it but the file.
+    Removing(Removing),
 }
 
 /// A queue with new messages.
@@ -85,6 +91,11 @@ struct Inner {
     derived_durable: Watermark,
     /// One derive step (or topic deletion) at a time.
     derive: Mutex<background::DeriveState>,
+    retention: RwLock<Arc<Retention>>,
+    /// One clean step at a time; taken before `derive`, never after it.
+    clean: Mutex<clean::CleanState>,
+    disk_state: RwLock<Arc<DiskState>>,
+    counts: clean::Counts,
     closing: AtomicBool,
     closed: AtomicBool,
     poison_told: AtomicBool,
@@ -252,9 +263,9 @@ impl Store {
         self.0.config.flush_mode
     }
 
-    /// Whether appends are taken, or why not.
+    /// Whether appends are taken, or why not: the store is closing or poisoned, or the disk is nearly full.
     pub fn write_state(&self) -> Result<(), AppendError> {
-        self.0.log.stopped().map_or(Ok(()), Err)
+        self.0.log.refused().map_or(Ok(()), Err)
     }
 
     /// Oldest byte of the log.

@@ -7,7 +7,7 @@
 //! It must never know what a record looks like, and never allocates a file ahead: an empty last file is poison to Java
 //! (STORE 8.2).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,8 @@ impl fmt::Debug for Queue {
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Directories that got a file or a directory, not durably yet.
+    pub dirs: BTreeSet<PathBuf>,
     /// Bytes of units that left the memory.
     pub bytes: u64,
 }
@@ -299,9 +301,15 @@ impl Queue {
             }
             return Ok(file);
         }
-        let dir = queue_dir(&self.files.root, &self.topic, self.id.0);
-        self.files.disk.create_dir_all(&dir).map_err(|error| StepError::new("make the directory", &dir, error))?;
-        let file = self.files.disk.open(&path, Open::Create).map_err(|error| StepError::new("make", &path, error))?;
+        let disk = &*self.files.disk;
+        let dir = self.dir();
+        // Ten thousand new queues are made durable together, by the caller. But of one queue never two files: if only the
+        // second survived a power cut, the first would be missing in front of it.
+        if touched.dirs.contains(&dir) {
+            self.sync_made(touched)?;
+        }
+        disk.make_dirs(&dir).map_err(|error| StepError::new("make the directory", &dir, error))?;
+        let file = disk.open(&path, Open::Create).map_err(|error| StepError::new("make", &path, error))?;
         let made = file.set_len(self.files.file_size).and_then(|()| {
             if known {
                 return Ok(());
@@ -315,19 +323,51 @@ impl Queue {
             }
             Ok(())
         });
-        let made = made.and_then(|()| file.sync_all()).and_then(|()| self.files.disk.sync_dir(&dir));
         if let Err(error) = made {
             // Neither a short file nor an empty one may stay.
             drop(file);
-            if let Err(left) = self.files.disk.remove_file(&path) {
+            if let Err(left) = disk.remove_file(&path) {
                 tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
             }
             return Err(StepError::new("make", &path, error));
         }
+        // The queue's, its topic's and that of all topics.
+        touched.dirs.extend(dir.ancestors().take(3).map(Path::to_path_buf));
         self.files.descriptors.put(self.owner, start, file.clone());
         *files = if known { (files.0, start + self.files.file_size) } else { (start, start + self.files.file_size) };
         touched.files.push((path, file.clone()));
         Ok(file)
+    }
+
+    /// Makes the file durable that this queue got last in this step.
+    fn sync_made(&self, touched: &Touched) -> Result<(), StepError> {
+        let Some((path, file)) = touched.files.last() else { return Ok(()) };
+        file.sync_all().map_err(|error| StepError::new("make durable", path, error))?;
+        for dir in self.dir().ancestors().take(3) {
+            let synced = self.files.disk.sync_dir(dir);
+            synced.map_err(|error| StepError::new("make durable", dir, error))?;
+        }
+        Ok(())
+    }
+
+    /// Where its files are.
+    pub(super) fn dir(&self) -> PathBuf {
+        queue_dir(&self.files.root, &self.topic, self.id.0)
+    }
+
+    /// Removes its first file, not durably yet, if no unit in it leads to a message any more and it is not the last; true if
+    /// it did. No tail may be written meanwhile.
+    pub(super) fn remove_first_file(&self) -> Result<bool, StepError> {
+        let (start, end) = self.tail.lock().files;
+        let next = start + self.files.file_size;
+        if next >= end || next / UNIT_LEN > self.min.load(Ordering::Acquire) || self.is_deleted() {
+            return Ok(false);
+        }
+        let path = self.path_of(start);
+        self.files.disk.remove_file(&path).map_err(|error| StepError::new("remove", &path, error))?;
+        self.tail.lock().files.0 = next;
+        self.files.descriptors.forget(self.owner, |other| other <= start);
+        Ok(true)
     }
 
     /// Index behind the newest unit that is in a file; 0 without files.
@@ -343,13 +383,20 @@ impl Queue {
 
     /// Makes `min` the first unit whose record is not below `log_min` (STORE 8.2; all gone: min = max).
     pub(super) fn correct_min(&self, log_min: u64) -> Result<(), ReadError> {
+        let first = self.first_from(log_min)?;
+        self.set_min(first);
+        Ok(())
+    }
+
+    /// The first unit from `min` on whose record is not below `position`; the end when there is none.
+    pub(super) fn first_from(&self, position: u64) -> Result<u64, ReadError> {
         let (mut low, mut high) = (self.min.load(Ordering::Acquire), self.end());
         // Pre-blank units count as below everything, also when the log starts at 0.
         let below = |index: u64| -> Result<bool, ReadError> {
-            Ok(self.unit(index)?.is_none_or(|unit| unit.is_pre_blank() || unit.phy < log_min))
+            Ok(self.unit(index)?.is_none_or(|unit| unit.is_pre_blank() || unit.phy < position))
         };
         if low >= high || !below(low)? {
-            return Ok(());
+            return Ok(low);
         }
         while low < high {
             let middle = low + (high - low) / 2;
@@ -359,8 +406,7 @@ impl Queue {
                 high = middle;
             }
         }
-        self.set_min(low);
-        Ok(())
+        Ok(low)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::wire::message::{MAGIC_V1, MAGIC_V2, RecordView, peek};
 /// Units are read from a queue in pieces of so many.
 const UNITS_AT_ONCE: usize = 64;
 /// Bytes from a record's start within which its store timestamp lies, whatever its hosts are.
-const TIMESTAMP_WITHIN: usize = 76;
+pub(super) const TIMESTAMP_WITHIN: usize = 76;
 /// Adjacent records are read together up to this many bytes.
 const READ_AT_ONCE: usize = 1 << 20;
 
@@ -337,9 +337,14 @@ impl Store {
             Err(ReadError::Gone) => return Ok(None),
             other => other?,
         }
-        let Some((size, _)) = peek(&front) else { return Ok(None) };
-        Ok(is_record_front(&front, min, size).then(|| store_timestamp_of(&front)))
+        Ok(front_time(&front, min))
     }
+}
+
+/// When the record was stored whose first bytes these are, at `phy`; `None` when they are no record's.
+pub(super) fn front_time(front: &[u8; TIMESTAMP_WITHIN], phy: u64) -> Option<i64> {
+    let (size, _) = peek(front)?;
+    is_record_front(front, phy, size).then(|| store_timestamp_of(front))
 }
 
 /// Whether `bytes` are a record of just that length at that position. The lengths inside are the writer's business.

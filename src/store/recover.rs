@@ -19,6 +19,7 @@ pub use table::{Decision, Outcome, Row, TABLE};
 
 use self::queues::{OnDisk, Usable};
 use super::background::DeriveState;
+use super::clean::Counts;
 use super::descriptors::{Descriptors, LOG};
 use super::error::{OpenError, ReadError, StepError};
 use super::index::{Index, IndexStart};
@@ -735,6 +736,9 @@ impl Opening {
                 for queue in std::mem::take(&mut dirty) {
                     queue.write_tail(u64::MAX, &mut touched)?;
                 }
+                // Before any of these queues gets another file.
+                let root = &self.config.root;
+                self.disk.sync_file_system(root).map_err(io_error("make durable the file system of", root))?;
                 bytes = 0;
                 written = true;
             }
@@ -973,6 +977,7 @@ impl Opening {
             head.dirty_queues = dirty;
         }
         let state = DeriveState { queues: derived, indexed, last, checkpoint: self.checkpoint, told_bad: 0 };
+        let retention = Arc::new(self.config.retention.clone());
         let inner = Inner {
             config: self.config,
             disk: self.disk,
@@ -984,13 +989,20 @@ impl Opening {
             listeners: RwLock::default(),
             derived_durable: Watermark::new(derived.min(indexed)),
             derive: Mutex::new(state),
+            retention: RwLock::new(retention),
+            clean: Mutex::default(),
+            disk_state: RwLock::default(),
+            counts: Counts::default(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             poison_told: AtomicBool::new(false),
             flushes: AtomicU64::new(0),
             _lock: lock,
         };
-        Ok((Store(Arc::new(inner)), report))
+        let store = Store(Arc::new(inner));
+        // A disk that is too full refuses from the first message on.
+        store.look_at_disk();
+        Ok((store, report))
     }
 }
 

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use rocketmq::base::clock::Clock;
-use rocketmq::store::{Config, FlushMode, Store};
+use rocketmq::base::position::QueueId;
+use rocketmq::store::{Config, FlushMode, Retention, Store};
 
 use super::disk::{Loss, SimDisk};
-use super::{BEGIN, ROOT, open, put, read_all, small};
+use super::{BEGIN, ROOT, open, put_at, read_all_at, small};
 
 const POINTS_DEFAULT: u64 = 300;
 
@@ -21,6 +22,10 @@ struct Message {
     body: String,
     /// Log end behind its batch.
     end: u64,
+    /// Where it is in the log; `u64::MAX` while that is not known.
+    phy: u64,
+    /// When it was appended.
+    time: u64,
 }
 
 #[derive(Debug, Default)]
@@ -32,8 +37,6 @@ struct Model {
     /// Up to here the store said that the log is durable.
     flushed: u64,
     serial: u64,
-    /// Numbers that queues have given out in front of what the model holds.
-    base: BTreeMap<(String, u32), u64>,
 }
 
 struct Run {
@@ -48,7 +51,14 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Run {
         let mut rng = fastrand::Rng::with_seed(seed);
+        let retention = Retention {
+            reserved_ms: [u64::MAX, 200, 1000, 5000][rng.usize(..4)],
+            delete_hours: (0..24).collect(),
+            interval_ms: 0,
+            ..Retention::default()
+        };
         let config = Config {
+            retention,
             flush_mode: if rng.bool() { FlushMode::Sync } else { FlushMode::Async },
             queue_file_size: [200, 400, 2000][rng.usize(..3)],
             ..small([4096, 8192, 16384, 65536][rng.usize(..4)])
@@ -70,19 +80,28 @@ impl Run {
                         format!("m{} {}", self.model.serial, "x".repeat(self.rng.usize(..400)))
                     })
                     .collect();
-                let message = |body: &String| Message { topic: topic.into(), queue, body: body.clone(), end: 0 };
+                let time = self.clock.now();
+                let message = |body: &String| Message {
+                    topic: topic.into(),
+                    queue,
+                    body: body.clone(),
+                    end: 0,
+                    phy: u64::MAX,
+                    time,
+                };
                 self.model.trying = bodies.iter().map(message).collect();
-                let result = put(store, topic, queue, &bodies).map_err(|error| error.to_string());
-                if result.is_ok() {
-                    let end = store.log_max().0;
-                    self.model.trying.iter_mut().for_each(|message| message.end = end);
-                    self.model.log.append(&mut self.model.trying);
+                let places = put_at(store, topic, queue, &bodies).map_err(|error| error.to_string())?;
+                let end = store.log_max().0;
+                for (message, phy) in self.model.trying.iter_mut().zip(places) {
+                    (message.end, message.phy) = (end, phy);
                 }
-                result
+                self.model.log.append(&mut self.model.trying);
+                Ok(())
             }
             55..=74 => store.flush_step().map_err(|error| error.to_string()),
             75..=89 => store.derive_step().map_err(|error| error.to_string()),
-            90..=97 => store.allocate_step().map_err(|error| error.to_string()),
+            90..=93 => store.allocate_step().map_err(|error| error.to_string()),
+            94..=97 => store.clean_step().map(drop).map_err(|error| error.to_string()),
             _ => Err("close".to_string()),
         };
         self.model.flushed = store.flushed().get();
@@ -97,7 +116,8 @@ impl Run {
         queues
     }
 
-    /// What survived is a prefix of what was appended, with everything durable in it; the model goes on from there.
+    /// What survived is a prefix of what was appended, with everything durable in it, less what is below the log's oldest
+    /// byte, which was expired; the model goes on from there.
     fn check(&mut self, store: &Store) {
         let seed = self.seed;
         let mut tried = self.model.log.clone();
@@ -111,17 +131,33 @@ impl Run {
                 }
             }
         }
+        let log_min = store.log_min().0;
+        let is_gone = |message: &Message| message.phy < log_min;
+        let (now, reserved) = (self.clock.now(), self.config.retention.reserved_ms);
+        for message in tried.iter().filter(|message| is_gone(message)) {
+            assert!(message.time.saturating_add(reserved) < now, "seed {seed}: {message:?} went too early");
+        }
         let mut found: BTreeMap<(String, u32), Vec<String>> = BTreeMap::new();
         for (topic, queue) in &queues {
-            let base = self.model.base.get(&(topic.clone(), *queue)).copied().unwrap_or(0);
-            for (at, (number, body)) in read_all(store, topic, *queue).into_iter().enumerate() {
-                assert_eq!(number, base + at as u64, "seed {seed}: {topic} {queue}");
+            let of_queue: Vec<usize> =
+                (0..tried.len()).filter(|at| tried[*at].topic == *topic && tried[*at].queue == *queue).collect();
+            let base = of_queue.iter().filter(|at| is_gone(&tried[**at])).count();
+            let in_store = read_all_at(store, topic, *queue);
+            let numbers =
+                store.find_queue(topic, QueueId(*queue)).map_or((0, 0), |queue| (queue.min().0, queue.max().0));
+            assert_eq!(numbers, (base as u64, (base + in_store.len()) as u64), "seed {seed}: {topic} {queue}");
+            for (at, (number, phy, body)) in in_store.into_iter().enumerate() {
+                assert_eq!(number, (base + at) as u64, "seed {seed}: {topic} {queue}");
+                if let Some(message) = of_queue.get(base + at) {
+                    tried[*message].phy = phy;
+                }
                 found.entry((topic.clone(), *queue)).or_default().push(body);
             }
         }
-        let survived: usize = found.values().map(Vec::len).sum();
+        let gone = tried.iter().filter(|message| message.phy < log_min).count();
+        let survived = gone + found.values().map(Vec::len).sum::<usize>();
         assert!(survived <= tried.len(), "seed {seed}: {survived} of {}", tried.len());
-        let prefix = self.expected(&tried[..survived]);
+        let prefix = self.expected(&tried[gone..survived]);
         assert_eq!(found, prefix, "seed {seed}: what survives is a prefix");
         let durable = self.model.log.iter().filter(|message| message.end <= self.model.flushed).count();
         assert!(survived >= durable, "seed {seed}: {survived} survived, {durable} were durable");
@@ -133,7 +169,8 @@ impl Run {
     }
 
     fn check_index(&self, store: &Store) {
-        for message in &self.model.log {
+        let log_min = store.log_min().0;
+        for message in self.model.log.iter().filter(|message| message.phy >= log_min) {
             let key = message.body.split(' ').next().unwrap();
             let found = store.query(&message.topic, key, 64, 0, i64::MAX - 1000).unwrap();
             let real = found.iter().any(|phy| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use rocketmq::base::disk::{DirEntry, Disk, DiskFile, DiskLock, LockError, Open};
+use rocketmq::base::disk::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, LockError, Open};
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
@@ -64,6 +64,10 @@ struct State {
     crash_at: Option<u64>,
     crashed: bool,
     faults: Vec<Fault>,
+    /// Bytes of the file system, `None`: no matter how many.
+    capacity: Option<u64>,
+    /// Changing operations by name.
+    counts: BTreeMap<String, u64>,
     writes: u64,
     rng: fastrand::Rng,
 }
@@ -133,6 +137,16 @@ impl SimDisk {
         inode.dirty.clear();
     }
 
+    /// Changing operations of this name so far.
+    pub fn operations(&self, name: &str) -> u64 {
+        self.state().counts.get(name).copied().unwrap_or_default()
+    }
+
+    /// Gives the file system a size; files count with their whole length, like those that were allocated ahead.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.state().capacity = capacity;
+    }
+
     /// Removes a file, or a directory with everything in it, durably.
     pub fn erase(&self, path: &Path) {
         let mut state = self.state();
@@ -165,7 +179,8 @@ impl SimDisk {
         }
         let inodes = old.inodes.iter().map(|inode| inode.after(loss, rng)).collect();
         let durable = live.clone();
-        SimDisk(Arc::new(Mutex::new(State { inodes, live, durable, ..State::default() })))
+        let capacity = old.capacity;
+        SimDisk(Arc::new(Mutex::new(State { inodes, live, durable, capacity, ..State::default() })))
     }
 }
 
@@ -228,6 +243,7 @@ impl State {
             return Err(crashed());
         }
         self.operations += 1;
+        *self.counts.entry(name.to_string()).or_default() += 1;
         if self.crash_at.is_some_and(|at| self.operations >= at) {
             self.crashed = true;
             return Err(crashed());
@@ -429,6 +445,30 @@ impl Disk for SimDisk {
         state.inodes.iter_mut().for_each(Inode::sync);
         state.durable = state.live.clone();
         Ok(())
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
+        let state = self.state();
+        let files = state.live.values();
+        let used =
+            files.map(|node| if let Node::File(inode) = node { state.inodes[*inode].data.len() as u64 } else { 0 });
+        let used: u64 = used.sum();
+        let total = state.capacity.unwrap_or(1 << 40);
+        Ok(DiskSpace { total, used: used.min(total), free: total.saturating_sub(used) })
+    }
+
+    fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let missing: Vec<PathBuf> = dir
+            .ancestors()
+            .filter(|ancestor| *ancestor != Path::new("/") && !state.live.contains_key(*ancestor))
+            .map(Path::to_path_buf)
+            .collect();
+        for dir in missing.into_iter().rev() {
+            state.operation("create_dir", &dir)?;
+            state.live.insert(dir, Node::Dir);
+        }
+        if state.crashed { Err(crashed()) } else { Ok(()) }
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {

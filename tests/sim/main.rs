@@ -1,10 +1,11 @@
 //! Simulation: the real store on a disk that loses power at any step (`crashes`), every row of recovery's decision table
-//! (`table`), failing disks (`faults`), and directories full of garbage (`garbage`). All of it from seeds.
+//! (`table`), failing disks (`faults`), old files and full disks (`retention`), and directories full of garbage (`garbage`). All of it from seeds.
 
 mod crashes;
 mod disk;
 mod faults;
 mod garbage;
+mod retention;
 mod speed;
 mod table;
 
@@ -49,6 +50,11 @@ fn record<'a>(topic: &'a str, queue: u32, body: &'a [u8], properties: &'a [u8]) 
 
 /// Appends messages with the given bodies in one batch; each body is its key as well.
 fn put(store: &Store, topic: &str, queue: u32, bodies: &[String]) -> Result<(), AppendError> {
+    put_at(store, topic, queue, bodies).map(drop)
+}
+
+/// As `put`; where each of them is in the log.
+fn put_at(store: &Store, topic: &str, queue: u32, bodies: &[String]) -> Result<Vec<u64>, AppendError> {
     let handle = store.queue(topic, QueueId(queue));
     let mut batch = Batch::new(store);
     for body in bodies {
@@ -56,11 +62,17 @@ fn put(store: &Store, topic: &str, queue: u32, bodies: &[String]) -> Result<(), 
         let properties = format!("KEYS\u{1}{key}\u{2}TAGS\u{1}TagA\u{2}");
         batch.stage(&handle, &record(topic, queue, body.as_bytes(), properties.as_bytes()), 2_598_919).unwrap();
     }
-    store.append(&mut batch)
+    store.append(&mut batch)?;
+    Ok((0..bodies.len()).map(|at| batch.assigned(at).phy_offset.0).collect())
 }
 
 /// All messages of a queue by their numbers; checks that the numbers follow each other.
 fn read_all(store: &Store, topic: &str, queue: u32) -> Vec<(u64, String)> {
+    read_all_at(store, topic, queue).into_iter().map(|(number, _, body)| (number, body)).collect()
+}
+
+/// As `read_all`, with the place of each in the log.
+fn read_all_at(store: &Store, topic: &str, queue: u32) -> Vec<(u64, u64, String)> {
     let Some(queue) = store.find_queue(topic, QueueId(queue)) else { return Vec::new() };
     let mut at = queue.min();
     let mut found = Vec::new();
@@ -74,7 +86,8 @@ fn read_all(store: &Store, topic: &str, queue: u32) -> Vec<(u64, String)> {
             record.check_crc().unwrap();
             assert_eq!(record.topic(), topic);
             assert_eq!(record.phy_offset() as u64, entry.phy.0);
-            found.push((entry.queue_offset.0, String::from_utf8(record.body().to_vec()).unwrap()));
+            let body = String::from_utf8(record.body().to_vec()).unwrap();
+            found.push((entry.queue_offset.0, entry.phy.0, body));
         }
         assert!(scan.next_begin > at, "a scan goes on: {scan:?}");
         at = QueueOffset(scan.next_begin.0);

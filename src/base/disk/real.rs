@@ -11,7 +11,9 @@ use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::process::{Flock, FlockType};
 
-use super::{DirEntry, Disk, DiskFile, DiskLock, LockError, Open};
+use crate::base::machine;
+
+use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, LockError, Open};
 
 /// Device and inode of the files that this process has locked: `fcntl` locks belong to the process, so the kernel
 /// would give one to us twice.
@@ -163,6 +165,14 @@ impl Disk for RealDisk {
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         rustix::fs::syncfs(fs::File::open(path)?).map_err(Into::into)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        machine::disk_space(path).ok_or_else(|| io::Error::other("its file system tells no size"))
+    }
+
+    fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {

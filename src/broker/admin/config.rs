@@ -11,7 +11,7 @@ use crate::broker::config::Config;
 use crate::broker::handles::Handles;
 use crate::broker::keys::{Settings, TABLE};
 use crate::broker::request::OwnedRequest;
-use crate::store::{self, FlushMode};
+use crate::store::{self, FlushMode, Store};
 use crate::wire::body::DataVersion;
 use crate::wire::codes::response;
 
@@ -32,7 +32,7 @@ use Counts::{AfterRestart, AtOnce, Never};
 type Row = (&'static str, Counts, fn(&Settings) -> String);
 
 /// The settings that GET_BROKER_CONFIG tells.
-const ROWS: [Row; 48] = [
+const ROWS: [Row; 58] = [
     ("accessMessageInMemoryMaxRatio", AtOnce, |s| s.broker.access_message_in_memory_max_ratio.to_string()),
     ("autoCreateSubscriptionGroup", AtOnce, |s| s.broker.auto_create_subscription_group.to_string()),
     ("autoCreateTopicEnable", AtOnce, |s| s.broker.auto_create_topic_enable.to_string()),
@@ -45,10 +45,20 @@ const ROWS: [Row; 48] = [
     ("brokerRole", Never, |_| "ASYNC_MASTER".to_owned()),
     ("brokerTopicEnable", AfterRestart, |s| s.broker.broker_topic_enable.to_string()),
     ("checkCRCOnRecover", AfterRestart, |s| s.store.check_crc_on_recover.to_string()),
+    ("cleanFileForciblyEnable", AtOnce, |s| s.store.retention.delete_unexpired.to_string()),
+    ("cleanResourceInterval", AtOnce, |s| s.store.retention.interval_ms.to_string()),
     ("clusterTopicEnable", AfterRestart, |s| s.broker.cluster_topic_enable.to_string()),
     ("defaultTopicQueueNums", AfterRestart, |s| s.broker.default_topic_queue_nums.to_string()),
+    ("deleteCommitLogFilesInterval", AtOnce, |s| s.store.retention.log_file_pause_ms.to_string()),
+    ("deleteConsumeQueueFilesInterval", AtOnce, |s| s.store.retention.queue_file_pause_ms.to_string()),
+    ("deleteFileBatchMax", AtOnce, |s| s.store.retention.files_max.to_string()),
+    ("deleteWhen", AtOnce, |s| store::hours_text(&s.store.retention.delete_hours)),
+    ("diskMaxUsedSpaceRatio", AtOnce, |s| s.store.retention.clean_percent.to_string()),
+    ("diskSpaceCleanForciblyRatio", AtOnce, |s| s.store.retention.force_percent.to_string()),
+    ("diskSpaceWarningLevelRatio", AtOnce, |s| s.store.retention.refuse_percent.to_string()),
     ("enablePropertyFilter", Never, |s| s.broker.enable_property_filter.to_string()),
     ("eventLoops", AfterRestart, |s| s.broker.loops.to_string()),
+    ("fileReservedTime", AtOnce, |s| (s.store.retention.reserved_ms / 3_600_000).to_string()),
     ("flushConsumerOffsetInterval", AtOnce, |s| s.broker.flush_consumer_offset_interval_ms.to_string()),
     ("flushDiskType", AfterRestart, |s| flush_text(s.store.flush_mode).to_owned()),
     ("flushIntervalCommitLog", AfterRestart, |s| s.store.flush_interval_ms.to_string()),
@@ -85,7 +95,7 @@ const ROWS: [Row; 48] = [
 
 /// GET_BROKER_CONFIG: properties text with the settings in force, and the version that clients need.
 pub(super) fn get(handles: &Handles) -> Answered {
-    let settings = in_force(&handles.config.get(), handles.store.config());
+    let settings = in_force(&handles.config.get(), &handles.store);
     let mut text = String::new();
     for (name, _, value) in ROWS {
         let value = value(&settings);
@@ -139,7 +149,7 @@ fn apply(handles: &Handles, body: &[u8]) -> Result<Changed, Refusal> {
     }
     let mut changed = Changed::default();
     let change = |before: &Config| {
-        let before = in_force(before, handles.store.config());
+        let before = in_force(before, &handles.store);
         let mut after = before.clone();
         let outcome = TABLE.apply(&entries, &mut after);
         let mut problems: Vec<_> = outcome.problems.iter().map(refused).collect();
@@ -166,18 +176,19 @@ fn apply(handles: &Handles, body: &[u8]) -> Result<Changed, Refusal> {
         let identity =
             |config: &Config| (config.broker_permission, config.register_name_server_period_ms, config.force_register);
         changed.identity = identity(&before.broker) != identity(&after.broker);
-        Ok(after.broker)
-    };
-    handles.config.update(change, |before, after| {
-        handles.groups.set_auto_create(after.auto_create_subscription_group);
-        handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
-        let (before, after) = (in_force(before, handles.store.config()), in_force(after, handles.store.config()));
         for (name, _, value) in ROWS {
             let (old, new) = (value(&before), value(&after));
             if old != new {
-                tracing::info!("an administrator changed {name} from {old} to {new}, until the broker stops");
+                tracing::info!("an administrator changes {name} from {old} to {new}, until the broker stops");
             }
         }
+        // Behind everything that may fail; one change at a time.
+        handles.store.set_retention(after.store.retention);
+        Ok(after.broker)
+    };
+    handles.config.update(change, |_, after| {
+        handles.groups.set_auto_create(after.auto_create_subscription_group);
+        handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
     })?;
     Ok(changed)
 }
@@ -187,8 +198,10 @@ fn refused(problem: &keys::Problem) -> String {
 }
 
 /// The settings in force, as a file would have given them.
-fn in_force(broker: &Config, store: &store::Config) -> Settings {
-    Settings { broker: broker.clone(), store: store.clone(), ..Settings::new(Path::new("")) }
+fn in_force(broker: &Config, store: &Store) -> Settings {
+    let retention = (*store.retention()).clone();
+    let store = store::Config { retention, ..store.config().clone() };
+    Settings { broker: broker.clone(), store, ..Settings::new(Path::new("")) }
 }
 
 fn flush_text(mode: FlushMode) -> &'static str {

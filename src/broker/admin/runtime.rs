@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use crate::base::machine;
 use crate::broker::answer::{Answer, Answered};
 use crate::broker::handles::Handles;
 use crate::broker::stats::Name;
+use crate::store::{PathSpace, StorePart};
 use crate::wire::body::KVTable;
 use crate::wire::command::VERSION;
 
@@ -28,8 +28,9 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
         .map(|queue| queue.bytes_put())
         .sum();
     let put_count = put_all.total().max(1);
-    let disk = machine::disk_space(handles.store.root());
-    let ratio = disk.and_then(|disk| disk.used_ratio()).unwrap_or(-1.0);
+    let disk = handles.store.disk_state();
+    let ratio = |part| disk.part(part).and_then(PathSpace::used_ratio).unwrap_or(-1.0);
+    let log_space = disk.part(StorePart::Log).and_then(|path| path.space);
     let zero_rates = "0.0 0.0 0.0";
     let mut table: BTreeMap<String, String> = BTreeMap::new();
     let mut tell = |name: &str, value: String| drop(table.insert(name.to_owned(), value));
@@ -37,9 +38,9 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     tell("brokerActive", "true".into());
     tell("brokerVersion", VERSION.to_string());
     tell("brokerVersionDesc", "V5_3_3".into());
-    tell("commitLogDirCapacity", disk.map_or_else(|| capacity(0, 0), |disk| capacity(disk.total, disk.free)));
-    tell("commitLogDiskRatio", format!("{ratio:?}"));
-    tell("consumeQueueDiskRatio", format!("{ratio:?}"));
+    tell("commitLogDirCapacity", log_space.map_or_else(|| capacity(0, 0), |disk| capacity(disk.total, disk.free)));
+    tell("commitLogDiskRatio", format!("{:?}", ratio(StorePart::Log)));
+    tell("consumeQueueDiskRatio", format!("{:?}", ratio(StorePart::Queues)));
     tell("commitLogMaxOffset", log_max.to_string());
     tell("commitLogMinOffset", log_min.to_string());
     tell("dispatchBehindBytes", "0".into());
@@ -84,6 +85,12 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     // Not Java's: what makes messages wait or go missing without an error anywhere.
     tell("consumerSubscriptionMismatches", handles.clients.mismatches().to_string());
     tell("consumerSameClientIds", handles.clients.twins().to_string());
+    tell("diskLevel", disk.level.name().into());
+    if let Some(refusal) = &disk.refusal {
+        tell("diskRefusal", refusal.clone());
+    }
+    tell("expiringUnconsumedMessages", handles.losses.expiring.load(Ordering::Relaxed).to_string());
+    tell("removedUnconsumedMessages", handles.losses.removed.load(Ordering::Relaxed).to_string());
     tell("unconsumedQueues", stats.unconsumed_queues.load(Ordering::Relaxed).to_string());
     for (name, none) in [
         ("timerCongestNum", "0"),

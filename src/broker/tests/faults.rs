@@ -2,12 +2,12 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::*;
-use crate::base::disk::{DirEntry, DiskFile, DiskLock, LockError, Open};
+use crate::base::disk::{DirEntry, DiskFile, DiskLock, DiskSpace, LockError, Open};
 use crate::wire::codes::response;
 
 /// What a test switches on; the state files stay well.
@@ -19,6 +19,8 @@ struct Faults {
     broken_write: AtomicBool,
     /// Syncs of the commit log fail.
     broken_sync: AtomicBool,
+    /// How full the file system says it is, per cent; 0 leaves it to the real one.
+    used_percent: AtomicU64,
     /// Nothing is in the page cache.
     cold: AtomicBool,
     /// Syncs of the commit log wait.
@@ -153,6 +155,17 @@ impl Disk for FaultyDisk {
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         RealDisk.sync_file_system(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
+        match self.0.used_percent.load(Ordering::Acquire) {
+            0 => RealDisk.space(path),
+            used => Ok(DiskSpace { total: 100 << 30, used: used << 30, free: (100 - used) << 30 }),
+        }
+    }
+
+    fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.make_dirs(dir)
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {

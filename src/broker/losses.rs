@@ -1,0 +1,249 @@
+//! Warns before messages go that a consumer group has not consumed, and counts those that went. Looks at offsets only when
+//! files are about to go; costs a send or a pull nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::base::clock::Millis;
+use crate::base::position::{PhyOffset, QueueId, QueueOffset};
+use crate::store::{Queue, Removing, Retention};
+
+use super::handles::Handles;
+
+/// A warning comes at least so long before a file expires, milliseconds, if messages are kept that long: time enough to
+/// start a consumer or to change `fileReservedTime`.
+const LEAD_MS: Millis = 6 * 3_600_000;
+/// Pause between two warnings of one group and topic, milliseconds.
+const WARNING_INTERVAL_MS: Millis = 3_600_000;
+/// Pause between two looks, milliseconds.
+const LOOK_INTERVAL_MS: Millis = 60_000;
+/// Groups and topics of which one warning names each; of the others it tells the number.
+const NAMED_MAX: usize = 20;
+/// Groups and topics whose last warning is remembered.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// What a group has not consumed of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// Messages, over all queues.
+    pub messages: u64,
+    /// When the oldest of them was stored, milliseconds; `None` when it cannot be read.
+    pub oldest: Option<i64>,
+}
+
+/// The warnings, and what they counted.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Messages that groups have not consumed and that go within hours; as of the last look.
+    pub expiring: AtomicU64,
+    /// Messages that went although a group had not consumed them, since the start; one counts for each such group.
+    pub removed: AtomicU64,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    next_look: Millis,
+    /// When each group and topic was warned of last.
+    warned: HashMap<(String, String), Millis>,
+}
+
+impl Losses {
+    /// Looks whether messages that a group has not consumed go soon, warns of them, and publishes how many. Reads the disk.
+    pub fn look(&self, handles: &Handles, now: Millis) {
+        let mut told = self.told.lock();
+        if now < told.next_look {
+            return;
+        }
+        told.next_look = now + LOOK_INTERVAL_MS;
+        let settings = handles.store.retention();
+        let lead = LEAD_MS.min(settings.reserved_ms / 4);
+        let leaving = match handles.store.leaving(lead) {
+            Ok(leaving) => leaving,
+            Err(error) => {
+                tracing::debug!("which files go soon is not known: {error}");
+                return;
+            }
+        };
+        let unread = leaving.map(|leaving| unread_below(handles, leaving.to)).unwrap_or_default();
+        self.expiring.store(unread.iter().map(|unread| unread.messages).sum(), Ordering::Relaxed);
+        told.warned.retain(|_, at| *at + WARNING_INTERVAL_MS > now);
+        let new: Vec<Unread> = unread
+            .into_iter()
+            .filter(|unread| !told.warned.contains_key(&(unread.group.clone(), unread.topic.clone())))
+            .collect();
+        let Some(leaving) = leaving.filter(|_| !new.is_empty()) else { return };
+        let when = if leaving.forced {
+            let limit = settings.force_percent;
+            format!("are the next to go when the disk is more than {limit} % full (diskSpaceCleanForciblyRatio)")
+        } else {
+            format!("go when they are older than {} (fileReservedTime)", kept(&settings))
+        };
+        let told_of = name(&new, &when, now);
+        let todo = "start the group's consumers, keep messages longer (fileReservedTime can be changed while the broker runs), \
+                    add disk space, or delete a group that nobody uses any more";
+        tracing::warn!("messages that were not consumed are about to be removed: {told_of}; {todo}");
+        for unread in new.into_iter().take(REMEMBERED_MAX.saturating_sub(told.warned.len())) {
+            told.warned.insert((unread.group, unread.topic), now);
+        }
+    }
+
+    /// A log file goes now: says what goes with it unconsumed, and counts it. Reads the disk.
+    pub fn removing(&self, handles: &Handles, removing: Removing) {
+        let unread = unread_below(handles, removing.to);
+        let messages: u64 = unread.iter().map(|unread| unread.messages).sum();
+        if messages == 0 {
+            return;
+        }
+        self.removed.fetch_add(messages, Ordering::Relaxed);
+        let why = if removing.forced {
+            "for lack of room, although they are not expired (cleanFileForciblyEnable=false refuses new messages instead)".to_owned()
+        } else {
+            format!("because they are older than {} (fileReservedTime)", kept(&handles.store.retention()))
+        };
+        let told_of = name(&unread, "are removed", handles.clock.now());
+        tracing::warn!("messages that were not consumed are removed {why}: {told_of}");
+    }
+}
+
+fn kept(settings: &Retention) -> String {
+    format!("{} h", settings.reserved_ms / 3_600_000)
+}
+
+fn name(unread: &[Unread], what: &str, now: Millis) -> String {
+    let mut parts: Vec<String> = unread
+        .iter()
+        .take(NAMED_MAX)
+        .map(|unread| {
+            let age = unread.oldest.and_then(|oldest| now.checked_sub(u64::try_from(oldest).ok()?));
+            let age = age.map_or(String::new(), |age| format!(", the oldest {} old", age_text(age)));
+            format!("{} of topic {} for group {}{age}", unread.messages, unread.topic, unread.group)
+        })
+        .collect();
+    if unread.len() > NAMED_MAX {
+        parts.push(format!("and of {} more topics and groups", unread.len() - NAMED_MAX));
+    }
+    format!("{} {what}", parts.join("; "))
+}
+
+fn age_text(age_ms: Millis) -> String {
+    const MINUTE_MS: Millis = 60_000;
+    match age_ms / MINUTE_MS {
+        0 => format!("{} s", age_ms / 1000),
+        minutes @ 1..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    }
+}
+
+/// What groups have not consumed below a position of the log; most messages first.
+pub fn unread_below(handles: &Handles, limit: PhyOffset) -> Vec<Unread> {
+    let store = &handles.store;
+    let mut firsts: HashMap<(String, u32), u64> = HashMap::new();
+    let mut all = Vec::new();
+    for group in handles.offsets.groups() {
+        for topic in handles.offsets.topics_of(&group) {
+            let (mut messages, mut oldest) = (0, None);
+            for (id, offset) in handles.offsets.of_topic(&group, &topic) {
+                let Some(queue) = store.find_queue(&topic, QueueId(id)) else { continue };
+                let from = u64::try_from(offset).unwrap_or(0).max(queue.min().0);
+                if from >= queue.max().0 {
+                    continue;
+                }
+                let first = || first_at(handles, &queue, limit);
+                let stays = *firsts.entry((topic.clone(), id)).or_insert_with(first);
+                if from < stays {
+                    messages += stays - from;
+                    let time = store.store_time(&queue, QueueOffset(from)).ok().flatten();
+                    oldest = [oldest, time].into_iter().flatten().min();
+                }
+            }
+            if messages > 0 {
+                all.push(Unread { group: group.clone(), topic, messages, oldest });
+            }
+        }
+    }
+    all.sort_by(|a, b| b.messages.cmp(&a.messages).then_with(|| (&a.group, &a.topic).cmp(&(&b.group, &b.topic))));
+    all
+}
+
+/// The first message of a queue that stays when the log begins at `limit`; what cannot be read stays.
+fn first_at(handles: &Handles, queue: &Queue, limit: PhyOffset) -> u64 {
+    handles.store.first_from(queue, limit).map_or_else(|_| queue.min().0, |first| first.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::fixture::Broker;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// Twenty messages in each of two queues, ten every ten hours, each with 100 kB, so that a log file holds ten.
+    fn filled(name: &str) -> Broker {
+        let broker = Broker::new(name);
+        broker.handles.topics.create_in_send("T", "TBW102", 4, false).unwrap();
+        let body = "x".repeat(100_000);
+        for at in 0..40 {
+            broker.put("T", at % 2, &body, &[]);
+            if at % 10 == 9 {
+                broker.handles.clock.advance(10 * HOUR_MS);
+            }
+        }
+        broker.handles.store.derive_step().unwrap();
+        broker
+    }
+
+    #[test]
+    fn a_group_that_lags_is_warned_of_before_its_messages_go_and_they_are_counted_when_they_go() {
+        let broker = filled("losses");
+        let (handles, losses) = (&broker.handles, Losses::default());
+        handles.offsets.commit("behind", "T", QueueId(0), 2);
+        handles.offsets.commit("behind", "T", QueueId(1), 20);
+        handles.offsets.commit("upToDate", "T", QueueId(0), 20);
+        let look = |hours: u64| {
+            handles.clock.advance(hours * HOUR_MS);
+            losses.look(handles, handles.clock.now());
+            losses.expiring.load(Ordering::Relaxed)
+        };
+        assert_eq!(look(0), 0);
+        assert_eq!(look(30), 0, "the oldest file is complete for 60 hours");
+        let soon = look(7);
+        assert_eq!(soon, 3, "messages 4, 6 and 8 of the first file");
+        let leaving = handles.store.leaving(6 * HOUR_MS).unwrap().unwrap();
+        let unread = unread_below(handles, leaving.to);
+        assert_eq!(unread.len(), 1);
+        assert_eq!((unread[0].group.as_str(), unread[0].topic.as_str(), unread[0].messages), ("behind", "T", soon));
+        assert!(unread[0].oldest.is_some());
+        let text = name(&unread, "go", handles.clock.now());
+        assert!(text.contains("of topic T for group behind, the oldest 77 h old go"), "{text}");
+
+        let removing = Removing { from: PhyOffset(0), to: leaving.to, forced: false };
+        losses.removing(handles, removing);
+        assert_eq!(losses.removed.load(Ordering::Relaxed), soon);
+        handles.offsets.commit("behind", "T", QueueId(0), 20);
+        losses.removing(handles, removing);
+        assert_eq!(losses.removed.load(Ordering::Relaxed), soon, "nothing is lost on those who consume");
+        assert_eq!(look(1), 0);
+    }
+
+    #[test]
+    fn many_groups_are_told_of_in_one_line_with_the_largest_first() {
+        let unread = |group: usize| Unread {
+            group: format!("g{group}"),
+            topic: "T".into(),
+            messages: 100 - group as u64,
+            oldest: Some(1_000_000),
+        };
+        let many: Vec<Unread> = (0..NAMED_MAX + 5).map(unread).collect();
+        let text = name(&many, "go", 1_000_000 + 90_000);
+        assert!(text.starts_with("100 of topic T for group g0, the oldest 1 min old; 99 of"), "{text}");
+        assert!(text.ends_with("and of 5 more topics and groups go"), "{text}");
+        assert_eq!([30_000, 7_200_000].map(age_text), ["30 s", "2 h"]);
+    }
+}
