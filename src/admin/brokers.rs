@@ -219,9 +219,14 @@ pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Outp
         (broker, cluster, _) => session.brokers(broker, cluster)?,
     };
     for addr in brokers {
-        session.call(&addr, request::UPDATE_BROKER_CONFIG, &[], text.as_bytes())?;
+        let answer = session.call(&addr, request::UPDATE_BROKER_CONFIG, &[], text.as_bytes())?;
         out.line(format_args!("update broker config success, {addr}"))?;
-        out.record(json!({"addr": addr, "key": given.need("key")?, "value": given.need("value")?}))?;
+        // What became of the key, from servers that say it; Java's do not.
+        if let Some(told) = &answer.remark {
+            out.line(format_args!("  {told}"))?;
+        }
+        let (key, value) = (given.need("key")?, given.need("value")?);
+        out.record(json!({"addr": addr, "key": key, "value": value, "told": answer.remark}))?;
     }
     Ok(())
 }

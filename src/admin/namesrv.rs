@@ -70,12 +70,15 @@ pub(super) fn print_properties(addr: &str, text: &[u8], out: &mut Output<'_>) ->
 
 pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
     let (key, value) = (given.need("key")?, given.need("value")?);
-    session.tell_all(request::UPDATE_NAMESRV_CONFIG, &[], property(key, value).as_bytes())?;
+    let answers = session.tell_all(request::UPDATE_NAMESRV_CONFIG, &[], property(key, value).as_bytes())?;
+    let told: Vec<_> =
+        answers.iter().filter_map(|(addr, answer)| Some(format!("{addr}: {}", answer.remark.as_ref()?))).collect();
     let servers = session.name_servers()?;
     // Java prints its list in brackets.
     out.line(format_args!("update name server config success![{}]", servers.join(", ")))?;
     out.line(format_args!("{key} : {value}"))?;
-    out.record(json!({"nameServers": servers, "key": key, "value": value}))
+    told.iter().try_for_each(|told| out.line(format_args!("  {told}")))?;
+    out.record(json!({"nameServers": servers, "key": key, "value": value, "told": told}))
 }
 
 /// A line of a properties text.

@@ -34,7 +34,7 @@ pub enum Command {
     Stop(Instance),
     /// Say whether an instance runs
     Status(Instance),
-    /// Have an instance open its log file anew
+    /// Have an instance read its files again and open its log anew; its log says what changed
     Reload(Instance),
     /// Ask every name server or every broker of this machine to stop, as Java's mqshutdown does
     Shutdown {
@@ -179,6 +179,8 @@ pub enum Config {
     Check(ConfigFile),
     /// Show every effective value with its origin
     Show(ConfigFile),
+    /// Print a file and the settings that were changed while the server ran as one file in TOML, with comments
+    Fold(Fold),
     /// Explain a setting, or a key of Java's
     Explain {
         /// Its path (broker.flush.mode), its name (mode), or a key of Java's (flushDiskType)
@@ -194,6 +196,20 @@ pub enum Config {
     },
 }
 
+/// `rocketmq config fold`.
+#[derive(Debug, Args)]
+pub struct Fold {
+    /// The file that the server starts from
+    #[arg(short = 'c', long = "config-file", alias = "configFile", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Whose .properties file it is
+    #[arg(long, value_enum, default_value_t = PropertiesOf::Broker)]
+    pub role: PropertiesOf,
+    /// Folder of its data, if a flag says another than the file
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
 /// A file of `rocketmq config`.
 #[derive(Debug, Args)]
 pub struct ConfigFile {
@@ -203,6 +219,9 @@ pub struct ConfigFile {
     /// Whose .properties file it is
     #[arg(long, value_enum, default_value_t = PropertiesOf::Broker)]
     pub role: PropertiesOf,
+    /// Folder of the server's data, if a flag says another than the file: there is what was changed while it ran
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
 
 /// Whose a `.properties` file is.

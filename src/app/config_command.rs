@@ -1,14 +1,15 @@
-//! `rocketmq config`: check, show, explain, migrate, lint. Reads files and prints; changes nothing.
+//! `rocketmq config`: check, show, explain, migrate, fold, lint. Reads files and prints; changes nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::cli::{Config, ConfigFile, PropertiesOf};
+use super::cli::{Config, ConfigFile, Fold, PropertiesOf};
 use super::keys::{Outcome, Table};
 use super::layers::{self, DEFAULTS, Layers};
+use super::overlays::{self, Kept};
 use super::properties::{self, Entry};
 use super::settings::{Role, SETTINGS};
-use super::{broker_conf, explain, lint, migrate};
+use super::{broker_conf, explain, fold, lint, migrate, namesrv_conf};
 use crate::namesrv;
 
 /// Runs one of the commands; what it finds wrong is its error.
@@ -20,6 +21,7 @@ pub fn run(command: &Config) -> Result<(), Vec<String>> {
             explain::explain(key).map(|text| println!("{text}")).map_err(|unknown| vec![unknown])
         }
         Config::Migrate(file) => migrate(file),
+        Config::Fold(args) => fold(args),
         Config::Lint { folder } => lint::folder(folder).map(|told| told.iter().for_each(|line| println!("{line}"))),
     }
 }
@@ -46,16 +48,12 @@ fn check(args: &ConfigFile) -> Result<(), Vec<String>> {
 
 fn show(args: &ConfigFile) -> Result<(), Vec<String>> {
     if !is_toml(&args.file) {
-        let (entries, outcome) = read(args)?;
-        for entry in entries {
-            let unused = outcome.unused.iter().any(|told| told.split(' ').next() == Some(&entry.key));
-            let note = if unused { ", changes nothing here" } else { "" };
-            println!("{} = {}  # {}:{}{note}", entry.key, entry.value, args.file.display(), entry.line);
-        }
-        return Ok(());
+        return show_properties(args);
     }
-    let layers = load(&args.file)?;
-    for row in SETTINGS.iter().filter(|row| layers.roles.contains(&row.role()) || row.role() == Role::Log) {
+    let (mut layers, home) = (load(&args.file)?, home());
+    overlays::over(&mut layers, args.data.as_deref(), home.as_deref())?;
+    let of_process = |role: Role| [Role::Log, Role::Instance].contains(&role);
+    for row in SETTINGS.iter().filter(|row| layers.roles.contains(&row.role()) || of_process(row.role())) {
         let shipped = DEFAULTS.iter().find_map(|(_, text)| explain::comment(text, row));
         match (layers.effective(row), shipped.as_ref().and_then(|(_, line)| line.split_once(" = "))) {
             (Some(given), _) => println!("{} = {}  # {}", row.path, given.written, given.origin),
@@ -66,13 +64,125 @@ fn show(args: &ConfigFile) -> Result<(), Vec<String>> {
     Ok(())
 }
 
+/// What only the machine or the rest of the settings decide when the file does not.
+const DECIDED_LATER: [&str; 5] = ["brokerIP1", "brokerName", "namesrvAddr", "storePathCommitLog", "storePathRootDir"];
+
+/// A Java file: every key that does something with its value and where it is from, then those that do nothing.
+fn show_properties(args: &ConfigFile) -> Result<(), Vec<String>> {
+    let (entries, outcome) = read(args)?;
+    let environment = layers::environment(home().as_deref())?;
+    let (role, shown, kept) = effective(args, &entries, &environment)?;
+    for (key, value) in shown {
+        let of_file = entries.iter().rev().find(|entry| same_key(args.role, &entry.key) == key);
+        let of_environment = environment
+            .given
+            .iter()
+            .rev()
+            .find(|given| given.setting.role() == role && given.setting.keys().any(|name| name == key));
+        let changed = kept.iter().find(|kept| kept.change.key == key);
+        let origin = match (changed, of_environment, of_file) {
+            (Some(Kept { path, change, .. }), ..) => {
+                let (by, at, was) = (&change.by, overlays::utc(change.at), &change.was);
+                format!("{}: changed by {by} on {at}, was {was}", path.display())
+            }
+            (_, Some(given), _) => given.origin.to_string(),
+            (.., Some(entry)) => format!("{}:{}", args.file.display(), entry.line),
+            _ if DECIDED_LATER.contains(&key) => {
+                println!("# {key} is not given");
+                continue;
+            }
+            _ => "default".to_owned(),
+        };
+        println!("{key} = {value}  # {origin}");
+    }
+    for Kept { path, change, .. } in kept.iter().filter(|kept| kept.change.key == overlays::LOG_LEVEL) {
+        println!("{} = {}  # {}: changed by {}", change.key, change.value, path.display(), change.by);
+    }
+    for unused in &outcome.unused {
+        println!("# changes nothing here: {unused}");
+    }
+    outcome.warnings.iter().for_each(|warning| println!("# {}:{warning}", args.file.display()));
+    Ok(())
+}
+
+/// A key's present name.
+fn same_key(role: PropertiesOf, key: &str) -> &str {
+    let row = match role {
+        PropertiesOf::Broker => broker_conf::TABLE.row(key).map(|row| row.name),
+        PropertiesOf::Namesrv => namesrv::config::TABLE.row(key).map(|row| row.name),
+    };
+    row.unwrap_or(key)
+}
+
+type Effective = (Role, Vec<(&'static str, String)>, Vec<Kept>);
+
+/// The values in force if a server started from this file now.
+fn effective(args: &ConfigFile, entries: &[Entry], environment: &Layers) -> Result<Effective, Vec<String>> {
+    let home = home().unwrap_or_default();
+    match args.role {
+        PropertiesOf::Broker => {
+            let mut settings = broker_conf::Settings::new(&home.join("store"));
+            broker_conf::TABLE.apply(entries, &mut settings);
+            environment.apply(Role::Broker, &broker_conf::TOML, &mut settings);
+            let root = args.data.clone().or_else(|| settings.root.clone()).unwrap_or_else(|| home.join("store"));
+            settings.store.root.clone_from(&root);
+            let kept = overlays::read(Role::Broker, &overlays::of_broker(&root))?;
+            let problems = overlays::apply(&kept, &broker_conf::TABLE, &mut settings);
+            let shown = crate::broker::admin::config::shown(&settings);
+            if problems.is_empty() { Ok((Role::Broker, shown, kept)) } else { Err(problems) }
+        }
+        PropertiesOf::Namesrv => {
+            let mut config = namesrv::Config::default();
+            let folder = args.data.clone().unwrap_or_else(|| home.join("namesrv"));
+            namesrv_conf::keep_files_in(&mut config, &folder);
+            namesrv::config::TABLE.apply(entries, &mut config);
+            environment.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut config);
+            let kept = overlays::read(Role::Namesrv, &config.overlay_path())?;
+            let problems = overlays::apply(&kept, &namesrv::config::TABLE, &mut config);
+            if problems.is_empty() { Ok((Role::Namesrv, config.shown(), kept)) } else { Err(problems) }
+        }
+    }
+}
+
+fn fold(args: &Fold) -> Result<(), Vec<String>> {
+    let name = args.file.display().to_string();
+    if is_toml(&args.file) {
+        let text = fs::read_to_string(&args.file).map_err(|error| vec![format!("{name}: {error}")])?;
+        let mut layers = layers::load(&name, &text, std::iter::empty(), home().as_deref())?;
+        overlays::over(&mut layers, args.data.as_deref(), home().as_deref())?;
+        print!("{}", fold::toml(&name, &text, &layers, home().as_deref()));
+        return Ok(());
+    }
+    let file = ConfigFile { file: args.file.clone(), role: args.role, data: args.data.clone() };
+    let (entries, _) = read(&file)?;
+    let (_, _, kept) = effective(&file, &entries, &Layers::default())?;
+    let (entries, notes, level) = fold::entries(entries, &kept);
+    let migrated = to_toml(args.role, &name, &entries);
+    print!("{}", migrated.text);
+    if let Some(level) = level {
+        println!("\n[log]\nlevel = \"{level}\"");
+    }
+    if !notes.is_empty() {
+        println!("\n# Changed while it ran:\n{}", notes.join("\n"));
+    }
+    if migrated.problems.is_empty() { Ok(()) } else { Err(migrated.problems) }
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+fn to_toml(role: PropertiesOf, name: &str, entries: &[Entry]) -> migrate::Migrated {
+    match role {
+        PropertiesOf::Broker => migrate::to_toml(name, entries, Role::Broker, &broker_conf::TABLE),
+        PropertiesOf::Namesrv => migrate::to_toml(name, entries, Role::Namesrv, &namesrv::config::TABLE),
+    }
+}
+
 fn migrate(args: &ConfigFile) -> Result<(), Vec<String>> {
     let name = args.file.display().to_string();
     let entries = entries(&args.file)?;
-    let migrated = match args.role {
-        PropertiesOf::Broker => migrate::to_toml(&name, &entries, Role::Broker, &broker_conf::TABLE),
-        PropertiesOf::Namesrv => migrate::to_toml(&name, &entries, Role::Namesrv, &namesrv::config::TABLE),
-    };
+    let migrated = to_toml(args.role, &name, &entries);
     print!("{}", migrated.text);
     if migrated.problems.is_empty() { Ok(()) } else { Err(migrated.problems) }
 }
@@ -80,8 +190,7 @@ fn migrate(args: &ConfigFile) -> Result<(), Vec<String>> {
 fn load(file: &Path) -> Result<Layers, Vec<String>> {
     let name = file.display().to_string();
     let text = fs::read_to_string(file).map_err(|error| vec![format!("{name}: {error}")])?;
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
-    layers::load(&name, &text, std::env::vars(), home.as_deref())
+    layers::load(&name, &text, layers::variables(), home().as_deref())
 }
 
 fn entries(file: &Path) -> Result<Vec<Entry>, Vec<String>> {
@@ -111,5 +220,6 @@ fn section(role: Role) -> &'static str {
         Role::Namesrv => "namesrv",
         Role::Broker => "broker",
         Role::Log => "log",
+        Role::Instance => "instance",
     }
 }

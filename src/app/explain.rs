@@ -3,7 +3,9 @@
 use super::broker_conf;
 use super::keys::{Does, Table, nearest};
 use super::layers::DEFAULTS;
+use super::overlays::LOG_LEVEL;
 use super::settings::{Role, SETTINGS, Setting};
+use crate::base::changes::Counts;
 use crate::namesrv;
 
 /// The comment above a setting in a shipped file, and the line of the setting itself.
@@ -59,15 +61,41 @@ fn setting(row: &'static Setting) -> String {
     let older = match row.role() {
         Role::Namesrv => row.keys().flat_map(|key| older(&namesrv::config::TABLE, key)).collect::<Vec<_>>(),
         Role::Broker => row.keys().flat_map(|key| older(&broker_conf::TABLE, key)).collect(),
-        Role::Log => Vec::new(),
+        Role::Log | Role::Instance => Vec::new(),
     };
     if !older.is_empty() {
         lines.push(format!("  in Java   {}", older.join(", ")));
     }
     let variable = row.path.to_uppercase().replace('.', "__");
     lines.push(format!("  variable  {}{variable}", super::layers::ENVIRONMENT));
-    lines.push("  changes   with a restart".to_owned());
+    lines.push(format!("  changes   {}", changes(row)));
     lines.join("\n")
+}
+
+/// How a setting changes.
+fn changes(row: &Setting) -> String {
+    let counts = |key| match row.role() {
+        Role::Namesrv => (namesrv::config::counts(key), "updateNamesrvConfig"),
+        Role::Broker => (crate::broker::admin::config::counts(key), "updateBrokerConfig"),
+        Role::Log if row.path == LOG_LEVEL => (Counts::AtOnce, "updateBrokerConfig or updateNamesrvConfig"),
+        Role::Log | Role::Instance => (Counts::AfterRestart, ""),
+    };
+    match row.keys().map(counts).last() {
+        Some((Counts::AtOnce, command)) => {
+            format!(
+                "while it runs: with rocketmq admin {command} -k {} -v VALUE, or in the file and a reload",
+                row.path
+            )
+        }
+        Some((Counts::Never(_), _)) => "in the file, with a restart".to_owned(),
+        Some((Counts::AfterRestart, command)) if !command.is_empty() => {
+            format!(
+                "with a restart: in the file, or kept until then by rocketmq admin {command} -k {} -v VALUE",
+                row.path
+            )
+        }
+        _ => "with a restart".to_owned(),
+    }
 }
 
 /// `docs/config.md`: all settings, section by section.
@@ -96,7 +124,7 @@ pub fn page() -> String {
         let java = match row.role() {
             Role::Namesrv => row.keys().flat_map(|key| older(&namesrv::config::TABLE, key)).collect::<Vec<_>>(),
             Role::Broker => row.keys().flat_map(|key| older(&broker_conf::TABLE, key)).collect(),
-            Role::Log => Vec::new(),
+            Role::Log | Role::Instance => Vec::new(),
         };
         page.push_str(&format!("| `{}` | {default} | {} | {about} |\n", row.place().1, java.join(", ")));
     }

@@ -1,7 +1,9 @@
-//! Where effective settings come from: the embedded defaults, a file over them, the environment over both. Each keeps its
-//! origin, so that every message and `config show` can name it. Reads a file; starts nothing.
+//! Where effective settings come from: the embedded defaults, a file over them, the environment over both, and over all of
+//! them what was changed while the server ran (`overlays`). Each keeps its origin, so that every message and `config show`
+//! can name it. Starts nothing.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -9,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::broker_conf;
 use super::keys::{Does, Problem, Table, nearest};
 use super::properties::Entry;
-use super::settings::{Role, SETTINGS, Setting, in_unit_of};
-use super::{logging, namesrv_conf};
+use super::settings::{Role, SETTINGS, Setting, Unit, in_unit_of};
+use super::{logging, memory, namesrv_conf};
 use crate::namesrv;
 
 /// The embedded defaults, which are also the documentation.
@@ -29,6 +31,17 @@ pub enum Origin {
     File(String, usize),
     /// A variable.
     Environment(String),
+    /// A change while the server ran.
+    Overlay {
+        /// The overlay's path.
+        path: String,
+        /// Who asked for it.
+        by: String,
+        /// When.
+        at: String,
+        /// The value before.
+        was: String,
+    },
 }
 
 /// A setting that was given a value.
@@ -40,6 +53,8 @@ pub struct Given {
     pub written: String,
     /// The value of each of its keys.
     pub values: Vec<String>,
+    /// Where the value stands in the text of the file.
+    pub span: Option<Range<usize>>,
     /// Where.
     pub origin: Origin,
 }
@@ -58,6 +73,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::File(name, line) => write!(f, "{name}:{line}"),
             Origin::Environment(name) => f.write_str(name),
+            Origin::Overlay { path, by, at, was } => write!(f, "{path}: changed by {by} on {at}, was {was}"),
         }
     }
 }
@@ -69,14 +85,48 @@ pub fn load(
     environment: impl Iterator<Item = (String, String)>,
     home: Option<&Path>,
 ) -> Result<Layers, Vec<String>> {
+    let layers = parse(name, text, environment, home)?;
+    let problems = layers.problems();
+    if problems.is_empty() { Ok(layers) } else { Err(problems) }
+}
+
+/// The same, without asking the tables of keys whether the values can be used here.
+pub fn parse(
+    name: &str,
+    text: &str,
+    environment: impl Iterator<Item = (String, String)>,
+    home: Option<&Path>,
+) -> Result<Layers, Vec<String>> {
     let mut reader = Reader { name, text, home, layers: Layers::default(), problems: Vec::new() };
     reader.file();
     reader.environment(environment);
-    let Reader { layers, mut problems, .. } = reader;
-    if problems.is_empty() {
-        problems = layers.problems();
-    }
+    let Reader { layers, problems, .. } = reader;
     if problems.is_empty() { Ok(layers) } else { Err(problems) }
+}
+
+/// Reads the environment alone, for starts without a file in TOML.
+pub fn environment(home: Option<&Path>) -> Result<Layers, Vec<String>> {
+    load("", "", variables(), home)
+}
+
+/// The environment variables of this process; what is no text is read as well as it can be.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+/// Reads a value that stands alone, as in a variable: in TOML, or a text without its quotes.
+pub fn read_alone(setting: &Setting, text: &str, home: Option<&Path>) -> Result<Vec<String>, String> {
+    let bare = DeValue::String(text.into());
+    let parsed = DeValue::parse(text).ok();
+    let parsed = parsed.as_ref().and_then(|value| setting.unit.read(value.get_ref(), home).ok());
+    match (setting.unit, parsed) {
+        // What looks like a text in quotes is one without them for nobody.
+        (_, Some(values)) => Ok(values),
+        // Java's form, which people have in their environments.
+        (Unit::List, None) if !text.trim_start().starts_with('[') => Ok(vec![text.to_owned()]),
+        (unit, None) => unit.read(&bare, home),
+    }
 }
 
 struct Reader<'a> {
@@ -116,8 +166,9 @@ impl Reader<'_> {
                     self.table(&path, inner);
                 }
                 value => {
-                    let written = self.text.get(span).unwrap_or_default().to_owned();
-                    self.give(&path, value, &written, Origin::File(self.name.to_owned(), line));
+                    let (written, at) = (self.text.get(span.clone()).unwrap_or_default().to_owned(), span);
+                    let values = Setting::find(&path).map(|setting| setting.unit.read(value, self.home));
+                    self.give(&path, values, &written, Some(at), Origin::File(self.name.to_owned(), line));
                 }
             }
         }
@@ -130,29 +181,33 @@ impl Reader<'_> {
         given.sort_unstable();
         for (name, text) in given {
             let path = name[ENVIRONMENT.len()..].to_lowercase().replace("__", ".");
-            // A value that is no TOML is a text without its quotes.
-            let bare = DeValue::String(text.as_str().into());
-            let parsed = DeValue::parse(&text).ok();
-            let plain = Setting::find(&path).is_none_or(|row| row.unit.read(&bare, self.home).is_ok());
-            let value = parsed.as_ref().map(|value| value.get_ref()).filter(|_| !plain).unwrap_or(&bare);
-            self.give(&path, value, &text, Origin::Environment(name.clone()));
+            let values = Setting::find(&path).map(|setting| read_alone(setting, &text, self.home));
+            self.give(&path, values, &text, None, Origin::Environment(name.clone()));
         }
     }
 
-    fn give(&mut self, path: &str, value: &DeValue<'_>, written: &str, origin: Origin) {
+    fn give(
+        &mut self,
+        path: &str,
+        values: Option<Result<Vec<String>, String>>,
+        written: &str,
+        span: Option<Range<usize>>,
+        origin: Origin,
+    ) {
         let Some(setting) = Setting::find(path) else {
             let near = nearest(path, SETTINGS.iter().map(|row| row.path));
             let near = near.map_or_else(String::new, |name| format!("; did you mean {name}?"));
             self.problems.push(format!("{origin}: {path} is no setting{near}"));
             return;
         };
-        match setting.unit.read(value, self.home) {
-            Ok(values) => {
-                self.layers.given.push(Given { setting, written: written.to_owned(), values, origin });
+        match values {
+            Some(Ok(values)) => {
+                self.layers.given.push(Given { setting, written: written.to_owned(), values, span, origin });
             }
-            Err(accepted) => {
+            Some(Err(accepted)) => {
                 self.problems.push(format!("{origin}: {path} = {written}: accepted is {accepted}"));
             }
+            None => {}
         }
     }
 
@@ -189,10 +244,12 @@ impl Layers {
         outcome.problems.into_iter().filter_map(told).collect()
     }
 
-    fn problems(&self) -> Vec<String> {
+    /// What the tables of keys say against the values.
+    pub fn problems(&self) -> Vec<String> {
         let mut problems = self.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut namesrv::Config::default());
         problems.extend(self.apply(Role::Broker, &broker_conf::TOML, &mut broker_conf::Settings::new(Path::new(""))));
         problems.extend(self.apply(Role::Log, &logging::TABLE, &mut logging::Settings::default()));
+        problems.extend(self.apply(Role::Instance, &memory::TABLE, &mut memory::Settings::default()));
         problems
     }
 }
@@ -208,6 +265,7 @@ fn in_range<T>(given: &Given, table: &Table<T>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::settings::Unit;
     use crate::store;
 
     fn read(text: &str, environment: &[(&str, &str)]) -> Result<Layers, Vec<String>> {
@@ -256,6 +314,52 @@ mod tests {
         assert_eq!((settings.name.as_deref(), settings.broker.default_topic_queue_nums), (Some("a"), 3));
         let mode = layers.effective(Setting::find("broker.flush.mode").expect("a setting")).expect("given");
         assert_eq!(mode.origin.to_string(), "ROCKETMQ__BROKER__FLUSH__MODE");
+    }
+
+    #[test]
+    fn every_value_of_a_wrong_type_is_named_with_file_line_value_and_what_is_accepted() {
+        for row in SETTINGS {
+            let bad: &[&str] = match row.unit {
+                Unit::Flag => &["\"true\"", "1", "[]", "{}"],
+                Unit::Count => &["\"1\"", "1.5", "-1", "true", "1979-05-27"],
+                Unit::Bytes => &["\"1GB\"", "\"1\"", "-1", "1.5", "\"GiB\"", "[1]", "\"99999999999TiB\""],
+                Unit::Time | Unit::Seconds => &["5", "\"5\"", "\"5 hours\"", "\"-5s\"", "\"\"", "true"],
+                Unit::Text => &["1", "true", "[\"a\"]"],
+                Unit::Path => &["\"\"", "1", "[\"a\"]"],
+                Unit::Address => &["\"9876\"", "\"host:1\"", "\"1.2.3.4\"", "\"1.2.3.4:70000\"", "9876"],
+                Unit::List => &["\"a:1\"", "[1]", "[\"a;b\"]"],
+                Unit::Word(_) => &["\"x\"", "1", "\"\"", "true"],
+            };
+            let (section, name) = row.place();
+            for value in bad {
+                let problems = read(&format!("[{section}]\n{name} = {value}\n"), &[]).expect_err(value);
+                let expected = format!("x.toml:2: {} = {value}: accepted is ", row.path);
+                assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{expected}: {problems:?}");
+                assert!(problems[0].ends_with(&row.unit.accepts()), "{problems:?}");
+            }
+            let variable = format!("{ENVIRONMENT}{}", row.path.to_uppercase().replace('.', "__"));
+            let value = match row.unit {
+                Unit::Text => continue,
+                Unit::Path => "",
+                Unit::List => "[1]",
+                _ => "no such value",
+            };
+            let problems = read("", &[(&variable, value)]).expect_err(value);
+            let expected = format!("{variable}: {} = {value}: accepted is ", row.path);
+            assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{expected}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_key_that_can_be_changed_has_a_setting() {
+        let broker = broker_conf::TABLE.rows.iter().flat_map(|rows| rows.iter());
+        let broker = broker.filter(|row| !matches!(row.does, Does::Refused { .. })).map(|row| (Role::Broker, row.name));
+        let namesrv = namesrv::config::TABLE.rows[0].iter().map(|row| (Role::Namesrv, row.name));
+        let missing: Vec<_> = broker
+            .chain(namesrv.filter(|(_, key)| !namesrv::config::ALWAYS_BLACK.contains(key)))
+            .filter(|(role, key)| Setting::of_key(*role, key).is_none())
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

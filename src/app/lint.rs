@@ -75,9 +75,13 @@ fn read(file: &Path, members: &mut Vec<Member>, findings: &mut Vec<String>) {
         };
     }
     let text = String::from_utf8_lossy(&bytes);
-    match layers::load(&name, &text, std::iter::empty(), Some(Path::new("~"))) {
+    match layers::parse(&name, &text, std::iter::empty(), Some(Path::new("~"))) {
         Ok(layers) => {
-            for role in layers.roles.iter().filter(|role| **role != Role::Log) {
+            // A cluster has slaves, whatever is built here.
+            let of_slave =
+                |problem: &String| [": broker.id = ", ": broker.role = "].iter().any(|part| problem.contains(part));
+            findings.extend(layers.problems().into_iter().filter(|problem| !of_slave(problem)));
+            for role in layers.roles.iter().filter(|role| [Role::Namesrv, Role::Broker].contains(role)) {
                 let given = layers.given.iter().filter(|given| given.setting.role() == *role);
                 let values = given
                     .flat_map(|given| given.setting.keys().map(str::to_owned).zip(given.values.iter().cloned()))
@@ -319,90 +323,145 @@ fn joined(list: &BTreeSet<&str>) -> String {
 mod tests {
     use super::*;
 
+    /// A process of the local cluster, to be written in either form.
+    #[derive(Clone)]
+    struct Process {
+        file: &'static str,
+        cluster: &'static str,
+        name: &'static str,
+        id: u8,
+        role: &'static str,
+        port: &'static str,
+        store: &'static str,
+        servers: &'static [&'static str],
+    }
+
+    const SERVERS: &[&str] = &["127.0.0.1:9876", "127.0.0.1:9877"];
+
     /// Two name servers, two masters, two slaves on one machine, without a mistake.
-    fn cluster() -> Vec<(&'static str, String)> {
-        let namesrv = |port: u16| format!("listenPort={port}\n");
-        let broker = |name: &str, id: u8, role: &str, port: u16| {
-            format!(
-                "brokerClusterName=C\nbrokerName={name}\nbrokerId={id}\nbrokerRole={role}\nlistenPort={port}\n\
-                 storePathRootDir=/data/{port}\nnamesrvAddr=127.0.0.1:9876;127.0.0.1:9877\n"
-            )
+    fn cluster() -> Vec<Process> {
+        let namesrv =
+            |file, port| Process { file, cluster: "", name: "", id: 0, role: "", port, store: "", servers: &[] };
+        let broker = |file, name, id, role, port, store| Process {
+            file,
+            cluster: "C",
+            name,
+            id,
+            role,
+            port,
+            store,
+            servers: SERVERS,
         };
         vec![
-            ("namesrv-1.properties", namesrv(9876)),
-            ("namesrv-2.properties", namesrv(9877)),
-            ("broker-a.properties", broker("broker-a", 0, "SYNC_MASTER", 10911)),
-            ("broker-a-s.properties", broker("broker-a", 1, "SLAVE", 11911)),
-            ("broker-b.properties", broker("broker-b", 0, "SYNC_MASTER", 12911)),
-            ("broker-b-s.properties", broker("broker-b", 1, "SLAVE", 13911)),
+            namesrv("namesrv-1", "9876"),
+            namesrv("namesrv-2", "9877"),
+            broker("broker-a", "broker-a", 0, "SYNC_MASTER", "10911", "/data/a"),
+            broker("broker-a-s", "broker-a", 1, "SLAVE", "11911", "/data/a-s"),
+            broker("broker-b", "broker-b", 0, "SYNC_MASTER", "12911", "/data/b"),
+            broker("broker-b-s", "broker-b", 1, "SLAVE", "13911", "/data/b-s"),
         ]
     }
 
-    fn lint(files: &[(&str, String)]) -> Vec<String> {
-        let mut members = Vec::new();
-        for (name, text) in files {
-            let entries = properties::parse(text.as_bytes()).expect("well formed");
-            let values: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-            members.push(Member { file: (*name).to_owned(), is_broker: is_broker(name, &values), values });
+    impl Process {
+        fn properties(&self) -> String {
+            let Process { cluster, name, id, role, port, store, servers, .. } = self;
+            if name.is_empty() {
+                return format!("listenPort={port}\n");
+            }
+            format!(
+                "brokerClusterName={cluster}\nbrokerName={name}\nbrokerId={id}\nbrokerRole={role}\nlistenPort={port}\n\
+                 storePathRootDir={store}\nnamesrvAddr={}\n",
+                servers.join(";")
+            )
         }
-        compare(&members)
+
+        fn toml(&self) -> String {
+            let Process { cluster, name, id, role, port, store, servers, .. } = self;
+            if name.is_empty() {
+                return format!("[namesrv]\nlisten = \"0.0.0.0:{port}\"\n");
+            }
+            format!(
+                "[broker]\ncluster = \"{cluster}\"\nname = \"{name}\"\nid = {id}\nrole = \"{}\"\n\
+                 listen = \"0.0.0.0:{port}\"\nname_servers = {servers:?}\n[broker.store]\ndata = \"{store}\"\n",
+                role.to_lowercase()
+            )
+        }
     }
 
-    fn with(file: &str, from: &str, to: &str) -> Vec<String> {
-        let mut files = cluster();
-        for (name, text) in &mut files {
-            if *name == file {
-                assert!(text.contains(from), "{from}");
-                *text = text.replace(from, to);
-            }
+    /// Writes the files of a cluster and looks at them.
+    fn lint(processes: &[Process], toml: bool) -> Result<Vec<String>, Vec<String>> {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rocketmq-lint-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary folder is writable");
+        for process in processes {
+            let (kind, text) = if toml { ("toml", process.toml()) } else { ("properties", process.properties()) };
+            fs::write(path.join(format!("{}.{kind}", process.file)), text).expect("ours");
         }
-        lint(&files)
+        let found = folder(&path);
+        fs::remove_dir_all(&path).expect("ours");
+        found
     }
 
     #[test]
     fn a_cluster_without_a_mistake_has_no_finding() {
-        assert_eq!(lint(&cluster()), Vec::<String>::new());
+        for toml in [false, true] {
+            let told = lint(&cluster(), toml).expect("no mistake");
+            assert!(told[0].ends_with("2 name servers and 4 brokers fit together"), "{told:?}");
+        }
     }
 
+    /// A mistake in the files of one process, and what has to be found.
+    type Mistake = (&'static str, fn(&mut Process), &'static str);
+
+    const MISTAKES: &[Mistake] = &[
+        // Two brokers with one name and id.
+        ("broker-b", |p| p.name = "broker-a", "both are broker-a with id 0 in C"),
+        ("broker-b-s", |p| p.name = "broker-a", "both are broker-a with id 1 in C"),
+        // A slave under another master's name.
+        ("broker-b-s", |p| (p.name, p.id) = ("broker-a", 2), "is one of them under the wrong master's name?"),
+        ("broker-b-s", |p| p.name = "broker-c", "a slave of broker-c, which is no master of this folder"),
+        // Colliding ports, HA and VIP counted.
+        ("namesrv-2", |p| p.port = "9876", "port 9876 is its port here and its port there"),
+        ("broker-a-s", |p| p.port = "10911", "port 10911 is its port here and its port there"),
+        ("broker-a-s", |p| p.port = "10912", "port 10912 is its port here and its HA port"),
+        ("broker-a-s", |p| p.port = "10909", "port 10909 is its port here and its VIP port"),
+        ("broker-a-s", |p| p.port = "10913", "port 10911 is its VIP port (listenPort - 2) here and its port there"),
+        ("broker-a-s", |p| p.port = "9878", "and namesrv-1"),
+        // Shared store folders.
+        ("broker-a-s", |p| p.store = "/data/a/", "both keep their store in /data/a"),
+        ("broker-b", |p| p.store = "/data/a", "both keep their store in /data/a"),
+        // A slave id with a master's role and the reverse.
+        ("broker-a-s", |p| p.role = "ASYNC_MASTER", "brokerId=1, which is a slave's id, with brokerRole=ASYNC_MASTER"),
+        ("broker-a", |p| p.role = "SLAVE", "brokerRole=SLAVE with brokerId=0, which is a master's id"),
+        // Different name-server lists.
+        ("broker-a-s", |p| p.servers = &["127.0.0.1:9876"], "registers at 127.0.0.1:9876, the others at"),
+        ("broker-a", |p| p.servers = &[], "registers at no name server, the others at"),
+        // Mistyped ports.
+        (
+            "broker-a-s",
+            |p| p.servers = &["127.0.0.1:9876", "127.0.0.1:9867"],
+            "the name servers of this folder listen on",
+        ),
+        ("broker-a-s", |p| p.port = "119111", "119111"),
+        ("broker-a-s", |p| p.port = "1191l", "1191l"),
+        ("broker-a-s", |p| p.servers = &["127.0.0.1:987x", "127.0.0.1:9877"], "127.0.0.1:987x"),
+        // One name in two clusters.
+        ("broker-a-s", |p| p.cluster = "D", "broker-a is in cluster D here and in C there"),
+    ];
+
     #[test]
-    fn each_mistake_is_found_and_named() {
-        let a_s = "broker-a-s.properties";
-        let b_s = "broker-b-s.properties";
-        for (file, from, to, expected) in [
-            ("broker-b.properties", "brokerName=broker-b", "brokerName=broker-a", "both are broker-a with id 0 in C"),
-            (b_s, "brokerName=broker-b", "brokerName=broker-a", "is one of them under the wrong master's name?"),
-            (
-                b_s,
-                "brokerName=broker-b",
-                "brokerName=broker-c",
-                "a slave of broker-c, which is no master of this folder",
-            ),
-            (a_s, "listenPort=11911", "listenPort=10911", "port 10911 is its port here and its port there"),
-            (a_s, "listenPort=11911", "listenPort=10912", "port 10912 is its HA port"),
-            (a_s, "listenPort=11911", "listenPort=10909", "port 10909 is its VIP port"),
-            (a_s, "listenPort=11911", "listenPort=9878", "port 9876 is its port here and its VIP port"),
-            (
-                a_s,
-                "storePathRootDir=/data/11911",
-                "storePathRootDir=/data/10911/",
-                "both keep their store in /data/10911",
-            ),
-            (a_s, "brokerRole=SLAVE", "brokerRole=ASYNC_MASTER", "brokerId=1, which is a slave's id, with brokerRole"),
-            (a_s, "brokerId=1", "brokerId=0", "brokerRole=SLAVE with brokerId=0, which is a master's id"),
-            (a_s, ";127.0.0.1:9877", "", "registers at 127.0.0.1:9876, the others at"),
-            (a_s, "127.0.0.1:9877", "127.0.0.1:9867", "127.0.0.1:9867, but the name servers of this folder listen on"),
-            (a_s, "listenPort=11911", "listenPort=119111", "listenPort=119111 is no port"),
-            (a_s, "namesrvAddr=127.0.0.1:9876", "namesrvAddr=127.0.0.1:987x", "127.0.0.1:987x, which is not HOST:PORT"),
-            (a_s, "brokerClusterName=C", "brokerClusterName=D", "broker-a is in cluster C here and in D there"),
-        ] {
-            let findings = with(file, from, to);
-            assert!(findings.iter().any(|finding| finding.contains(expected)), "{file}: {to}: {findings:#?}");
+    fn each_mistake_is_found_and_named_in_java_files_and_in_toml() {
+        for toml in [false, true] {
+            for (file, mistake, expected) in MISTAKES {
+                let mut processes = cluster();
+                processes.iter_mut().filter(|process| process.file == *file).for_each(mistake);
+                let findings = lint(&processes, toml).expect_err(expected);
+                assert!(findings.iter().any(|finding| finding.contains(expected)), "{file}, {expected}: {findings:#?}");
+            }
+            let alone: Vec<_> = cluster().into_iter().filter(|process| process.file != "broker-b-s").collect();
+            let findings = lint(&alone, toml).expect_err("no slave");
+            assert!(findings.iter().any(|finding| finding.contains("SYNC_MASTER without a slave")), "{findings:?}");
         }
-        let alone: Vec<_> = cluster().into_iter().filter(|(name, _)| *name != b_s).collect();
-        assert!(
-            lint(&alone).iter().any(|finding| finding.contains("SYNC_MASTER without a slave")),
-            "{:?}",
-            lint(&alone)
-        );
     }
 }

@@ -1,5 +1,5 @@
-//! Where log lines go: stderr, coloured only on a terminal, or files of a bounded size and number. `RUST_LOG` changes
-//! levels by module, whatever the settings say.
+//! Where log lines go: stderr, coloured only on a terminal, or files of a bounded size and number; which of them are
+//! written, by level and module, changeable while the process runs. `RUST_LOG` wins over the settings at the start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::keys::Does::{Number, Text};
-use super::keys::{Key, Table, key};
+use super::keys::{Key, Table, key, nearest};
+use super::repeats::{Repeats, Summary, Teller};
 
-/// Environment variable that sets levels, for example `info,rocketmq::store=debug`.
+/// Environment variable that sets levels, for example `info,store=debug`.
 pub const LEVELS: &str = "RUST_LOG";
 
 /// How to log.
@@ -41,13 +44,7 @@ impl Default for Settings {
 pub const TABLE: Table<Settings> = Table { rows: &[ROWS], unused: &[] };
 
 const ROWS: &[Key<Settings>] = &[
-    key(
-        "level",
-        Text {
-            accepts: "a level (error, warn, info, debug, trace) or MODULE=LEVEL, separated by commas",
-            set: |s, text| filter(text).map(|_| s.level = text.to_owned()),
-        },
-    ),
+    key("level", Text { accepts: ACCEPTED, set: |s, text| directives(text).ok().map(|_| s.level = text.to_owned()) }),
     key(
         "format",
         Text {
@@ -72,36 +69,101 @@ const ROWS: &[Key<Settings>] = &[
     key("files", Number { range: (2, 10_000), set: |s, files| s.files = files }),
 ];
 
-fn filter(levels: &str) -> Option<EnvFilter> {
-    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(levels).ok()
+/// Parts of the program whose level can be set by their bare name.
+const MODULES: [&str; 10] = ["admin", "app", "base", "bench", "broker", "client", "namesrv", "net", "store", "wire"];
+const LEVEL_NAMES: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// What `log.level` accepts.
+const ACCEPTED: &str = "off, error, warn, info, debug or trace, and MODULE=LEVEL with a module such as store, net, broker or \
+                        namesrv, separated by commas";
+
+/// Levels as the library reads them, or what is wrong: `store=debug` is `rocketmq::store=debug` there.
+pub fn directives(levels: &str) -> Result<String, String> {
+    let mut directives = Vec::new();
+    for part in levels.split(',').map(str::trim) {
+        let (module, level) =
+            part.rsplit_once('=').map_or((None, part), |(module, level)| (Some(module.trim()), level.trim()));
+        if !LEVEL_NAMES.contains(&level.to_ascii_lowercase().as_str()) {
+            let near = nearest(level, LEVEL_NAMES.into_iter())
+                .map_or_else(String::new, |name| format!("; did you mean {name}?"));
+            return Err(format!("`{level}` is no level{near} (accepted: {ACCEPTED})"));
+        }
+        directives.push(match module {
+            None => level.to_owned(),
+            Some(module) if MODULES.contains(&module) => format!("rocketmq::{module}={level}"),
+            Some(module) if module == "rocketmq" || module.contains("::") => format!("{module}={level}"),
+            Some(module) => {
+                let near = nearest(module, MODULES.into_iter())
+                    .map_or_else(String::new, |name| format!("; did you mean {name}?"));
+                return Err(format!("`{module}` is no module{near} (accepted: {ACCEPTED})"));
+            }
+        });
+    }
+    Ok(directives.join(","))
+}
+
+fn filter(levels: &str) -> Result<EnvFilter, String> {
+    let directives = directives(levels)?;
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(&directives)
+        .map_err(|error| format!("{error} (accepted: {ACCEPTED})"))
 }
 
 /// The log of this process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Log {
     files: Option<Arc<Mutex<Files>>>,
+    levels: reload::Handle<EnvFilter, Registry>,
+    level: Arc<Mutex<String>>,
+    /// Tells what was not written, at the latest when the last part of the process lets go of the log.
+    teller: Arc<Mutex<Option<Teller>>>,
+}
+
+/// Leaves out repeats.
+struct Collapsing(Repeats);
+
+impl<S: tracing::Subscriber> Layer<S> for Collapsing {
+    fn event_enabled(&self, event: &tracing::Event<'_>, _: Context<'_, S>) -> bool {
+        self.0.writes(event)
+    }
 }
 
 /// Starts logging under a name, which is that of the file too. Called once, before anything that might log.
 pub fn start(name: &str, settings: &Settings) -> Result<Log, String> {
-    let (levels, origin) = match std::env::var(LEVELS) {
-        Ok(levels) if !levels.is_empty() => (levels, LEVELS),
-        _ => (settings.level.clone(), "log.level"),
+    let (given, origin) = match environment() {
+        Some(levels) => (levels, LEVELS),
+        None => (settings.level.clone(), "log.level"),
     };
-    let accepted = "accepted is LEVEL or MODULE=LEVEL, separated by commas";
-    let filter = filter(&levels).ok_or_else(|| format!("{origin}={levels}: {accepted}"))?;
+    let filter = filter(&given).map_err(|what| format!("{origin}={given}: {what}"))?;
     let files = match &settings.dir {
         Some(dir) => Some(Arc::new(Mutex::new(Files::open(dir, name, settings)?))),
         None => None,
     };
-    let log = Log { files };
-    let writer = log.clone();
-    let ansi = log.files.is_none() && !settings.json && io::stderr().is_terminal();
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(move || writer.clone());
-    let started = if settings.json { subscriber.json().try_init() } else { subscriber.try_init() };
-    started.map_err(|error| format!("starting the log: {error}"))?;
-    Ok(log)
+    let (filter, levels) = reload::Layer::new(filter);
+    let (repeats, teller) = Repeats::start(tell).map_err(|error| format!("starting the log: {error}"))?;
+    let writer = Writer { files: files.clone() };
+    let ansi = files.is_none() && !settings.json && io::stderr().is_terminal();
+    let lines = fmt::layer().with_ansi(ansi).with_writer(move || writer.clone());
+    let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
+    let registry = tracing_subscriber::registry().with(filter).with(lines).with(Collapsing(repeats));
+    registry.try_init().map_err(|error| format!("starting the log: {error}"))?;
+    Ok(Log { files, levels, level: Arc::new(Mutex::new(given)), teller: Arc::new(Mutex::new(Some(teller))) })
+}
+
+/// Levels of the environment.
+fn environment() -> Option<String> {
+    std::env::var(LEVELS).ok().filter(|levels| !levels.is_empty())
+}
+
+/// A line about lines that were not written. This module's target would be one of ours to filter like any other.
+fn tell(summary: Summary) {
+    const TARGET: &str = "rocketmq::app::repeats";
+    match summary.level {
+        tracing::Level::ERROR => tracing::error!(target: TARGET, "{}", summary.text),
+        tracing::Level::WARN => tracing::warn!(target: TARGET, "{}", summary.text),
+        tracing::Level::INFO => tracing::info!(target: TARGET, "{}", summary.text),
+        _ => tracing::debug!(target: TARGET, "{}", summary.text),
+    }
 }
 
 impl Log {
@@ -117,9 +179,55 @@ impl Log {
     pub fn reopen(&self) -> io::Result<()> {
         self.files.as_ref().map_or(Ok(()), |files| files.lock().reopen())
     }
+
+    /// The levels in force.
+    pub fn level(&self) -> String {
+        self.level.lock().clone()
+    }
+
+    /// Changes levels at once.
+    pub fn set_level(&self, levels: &str) -> Result<(), String> {
+        let filter = filter(levels)?;
+        self.levels.reload(filter).map_err(|error| format!("changing the levels of the log: {error}"))?;
+        *self.level.lock() = levels.to_owned();
+        Ok(())
+    }
+
+    /// Takes over what can change while the process runs out of settings that were read again; what differs, with what
+    /// becomes of it. The levels of the environment stay.
+    pub fn reload(&self, before: &Settings, wanted: &Settings) -> Result<Vec<String>, String> {
+        let mut told = Vec::new();
+        let level = self.level();
+        if level != wanted.level && environment().is_none() {
+            self.set_level(&wanted.level)?;
+            told.push(format!("log.level={}: applied, was {level}", wanted.level));
+        }
+        if let Some(files) = &self.files {
+            let mut files = files.lock();
+            if (files.len_max, files.count_max) != (wanted.file_size, wanted.files) {
+                (files.len_max, files.count_max) = (wanted.file_size, wanted.files);
+                told.push(format!("log.file_size={}, log.files={}: applied", wanted.file_size, wanted.files));
+            }
+        }
+        if (&before.dir, before.json) != (&wanted.dir, wanted.json) {
+            told.push("log.dir, log.format: need a restart".to_owned());
+        }
+        Ok(told)
+    }
+
+    /// The last lines about repeats.
+    pub fn end(&self) {
+        drop(self.teller.lock().take());
+    }
 }
 
-impl Write for Log {
+/// Where lines go.
+#[derive(Clone, Debug)]
+struct Writer {
+    files: Option<Arc<Mutex<Files>>>,
+}
+
+impl Write for Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match &self.files {
             Some(files) => files.lock().write(line),
@@ -186,6 +294,29 @@ fn append(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_name_modules_and_what_is_wrong_is_named() {
+        assert_eq!(
+            directives("info, store=debug,rocketmq::net::link=trace").as_deref(),
+            Ok("info,rocketmq::store=debug,rocketmq::net::link=trace")
+        );
+        for (bad, told) in [
+            ("inof", "`inof` is no level; did you mean info?"),
+            ("info,stroe=debug", "`stroe` is no module; did you mean store?"),
+            ("store=", "`` is no level"),
+            ("info,,warn", "`` is no level"),
+            ("", "`` is no level"),
+        ] {
+            let problem = directives(bad).expect_err(bad);
+            assert!(problem.starts_with(told), "{problem}");
+        }
+        let lib = include_str!("../lib.rs");
+        let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        let mut modules: Vec<_> = modules.collect();
+        modules.sort_unstable();
+        assert_eq!(modules, MODULES);
+    }
 
     #[test]
     fn files_are_put_aside_at_their_size_and_only_so_many_are_kept() {

@@ -75,9 +75,17 @@ impl Migration<'_> {
         };
         let Some(place) = SETTINGS.iter().position(|row| row.path == setting.path) else { return };
         match setting.unit.write(&value) {
+            // It can be written, for a cluster's files to be compared, and refuses the start.
+            Some(_) if value == "SLAVE" => {
+                self.notes.push(format!("# {shown}  (line {}: not taken over: slaves are not built yet)", entry.line));
+                let what = "slaves are not built yet; it is not taken over";
+                self.problems.push(format!("{}:{}: {shown}: {what}", self.name, entry.line));
+            }
             Some(written) => {
                 let line = format!("{} = {written}", setting.place().1);
-                self.settings.insert(place, (line, format!("{shown}, line {}", entry.line)));
+                let origin =
+                    if entry.line == 0 { "changed while it ran".to_owned() } else { format!("line {}", entry.line) };
+                self.settings.insert(place, (line, format!("{shown}, {origin}")));
             }
             None => {
                 self.notes.push(format!("# {shown}  (line {}: not taken over: the value cannot be read)", entry.line));
@@ -140,7 +148,7 @@ mod tests {
         assert!(migrated.problems.is_empty(), "{migrated:?}");
         let toml = &migrated.text;
         for part in [
-            "[broker]\nname = \"a\"  # brokerName=a, line 1\nlisten = \"0.0.0.0:20911\"",
+            "[broker]\nname = \"a\"  # brokerName=a, line 1\nrole = \"async_master\"  # brokerRole=ASYNC_MASTER, line 3\nlisten = \"0.0.0.0:20911\"",
             "[broker.flush]\nmode = \"sync\"",
             "log_file_size = \"1MiB\"  # mapedFileSizeCommitLog=1048576, line 6",
             "# brokerId=0  (line 2: always so here)",

@@ -17,13 +17,18 @@ pub mod config_command;
 pub mod daemon;
 pub mod doctor;
 pub mod explain;
+pub mod fold;
 pub mod layers;
 pub mod lint;
 pub mod logging;
+pub mod memory;
 pub mod migrate;
 pub mod namesrv_conf;
+pub mod overlays;
 pub mod plan;
 pub mod preflight;
+pub mod reload;
+pub mod repeats;
 pub mod report;
 pub mod run;
 pub mod settings;
@@ -104,7 +109,7 @@ fn instance(file: &Path) -> String {
 fn serve(
     name: &str,
     process: &cli::Process,
-    plan: impl FnOnce() -> Result<plan::Plan, Vec<String>>,
+    plan: impl Fn() -> Result<plan::Plan, Vec<String>>,
 ) -> Result<ExitCode, Vec<String>> {
     if process.daemon {
         return daemon::launch();
@@ -112,10 +117,14 @@ fn serve(
     if process.detached {
         daemon::detach();
     }
-    let mut plan = plan()?;
-    plan.process(name, process)?;
+    let again = || {
+        let mut plan = plan()?;
+        plan.process(name, process)?;
+        Ok(plan)
+    };
+    let plan = again()?;
     plan.preflight()?;
-    run::run(name, plan).map(done)
+    run::run(name, &plan, &again).map(done)
 }
 
 fn usage(told: &clap::Error) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::keys::Does::{Number, Text};
+use super::keys::Does::Text;
 use super::keys::{Key, Table, key};
 use crate::namesrv::Config;
 use crate::namesrv::config::TABLE as JAVA;
@@ -10,22 +10,16 @@ use crate::namesrv::config::TABLE as JAVA;
 /// All keys that `[namesrv]` may set.
 pub const TABLE: Table<Config> = Table { rows: &[OURS, JAVA.rows[0]], unused: &[] };
 
-/// Most threads that serve connections of a name server.
-const LOOPS_MAX: u64 = 64;
-
-const OURS: &[Key<Config>] = &[
-    key(
-        "data",
-        Text {
-            accepts: "a path",
-            set: |s, text| {
-                keep_files_in(s, Path::new(text));
-                Some(())
-            },
+const OURS: &[Key<Config>] = &[key(
+    "data",
+    Text {
+        accepts: "a path",
+        set: |s, text| {
+            keep_files_in(s, Path::new(text));
+            Some(())
         },
-    ),
-    key("eventLoops", Number { range: (1, LOOPS_MAX), set: |s, loops| s.loops = loops as usize }),
-];
+    },
+)];
 
 /// Puts the files of a name server into a folder, under Java's names.
 pub fn keep_files_in(config: &mut Config, folder: &Path) {

@@ -11,6 +11,8 @@ use super::broker_conf::{self, Settings};
 use super::cli;
 use super::keys::Table;
 use super::layers::{self, Layers};
+use super::memory::{self, Memory};
+use super::overlays::{self, Kept};
 use super::settings::{Role, Setting};
 use super::{daemon, logging, namesrv_conf, preflight, properties};
 use crate::base::disk::RealDisk;
@@ -26,6 +28,8 @@ pub struct Plan {
     pub broker: Option<BrokerPlan>,
     /// How to log.
     pub log: logging::Settings,
+    /// Settings of the process as a whole.
+    pub instance: memory::Settings,
     /// The pid file, if there is one.
     pub pid_file: Option<PathBuf>,
     /// Whether it runs in the background.
@@ -34,6 +38,10 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Keys of the file that change nothing here, with the reason.
     pub unused: Vec<String>,
+    /// The file that it starts from, and how many settings were taken from it.
+    pub file: Option<(String, usize)>,
+    /// Settings that were changed while it ran, which win over the file.
+    pub kept: Vec<Kept>,
 }
 
 /// A name server to be started.
@@ -69,26 +77,30 @@ const NAMELESS_BROKER: &str = "DEFAULT_BROKER";
 
 /// `rocketmq dev`.
 pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
+    let (mut plan, environment) = Plan::in_environment()?;
     let data = absolute("--data", &args.data)?;
     let candidates = candidates()?;
     let mut namesrv = namesrv::Config::default();
-    namesrv.listen.set_port(args.namesrv_port);
+    environment.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut namesrv);
     namesrv_conf::keep_files_in(&mut namesrv, &data.join("namesrv"));
+    plan.keep(Role::Namesrv, &namesrv.overlay_path(), &namesrv::config::TABLE, &mut namesrv)?;
+    namesrv.listen.set_port(args.namesrv_port);
     let mut settings = Settings::new(&data.join("store"));
     settings.broker.broker_name = DEV_BROKER.to_owned();
+    environment.apply(Role::Broker, &broker_conf::TOML, &mut settings);
+    plan.keep(Role::Broker, &overlays::of_broker(&data.join("store")), &broker_conf::TABLE, &mut settings)?;
+    settings.broker.broker_name = settings.name.take().unwrap_or(settings.broker.broker_name);
     settings.broker.listen_port = args.broker_port;
     settings.broker.namesrv_addrs = vec![format!("127.0.0.1:{}", args.namesrv_port)];
     let advertised = advertise::choose_for_development(args.advertise, &candidates);
-    Ok(Plan {
-        namesrv: Some(NamesrvPlan { config: namesrv, data: data.join("namesrv") }),
-        broker: Some(BrokerPlan::new(settings, data.join("store"), advertised, candidates)),
-        ..Plan::default()
-    })
+    plan.namesrv = Some(NamesrvPlan { config: namesrv, data: data.join("namesrv") });
+    plan.broker = Some(BrokerPlan::new(settings, data.join("store"), advertised, candidates));
+    plan.bounded()
 }
 
 /// `rocketmq namesrv`.
 pub fn namesrv(args: &cli::Namesrv) -> Result<Plan, Vec<String>> {
-    let mut plan = Plan::default();
+    let (mut plan, environment) = Plan::in_environment()?;
     let data = match &args.data {
         Some(data) => absolute("--data", data)?,
         None => home()?.join("namesrv"),
@@ -96,31 +108,38 @@ pub fn namesrv(args: &cli::Namesrv) -> Result<Plan, Vec<String>> {
     let mut config = namesrv::Config::default();
     namesrv_conf::keep_files_in(&mut config, &data);
     plan.read(args.config.as_deref(), &namesrv::config::TABLE, &mut config)?;
+    environment.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut config);
+    plan.keep(Role::Namesrv, &config.overlay_path(), &namesrv::config::TABLE, &mut config)?;
     if let Some(listen) = args.listen {
         config.listen = listen.over(config.listen);
+        plan.flag_wins("--listen", &["bindAddress", "listenPort"]);
     }
     plan.namesrv = Some(NamesrvPlan { config, data });
-    Ok(plan)
+    plan.bounded()
 }
 
 /// `rocketmq broker`.
 pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
-    let mut plan = Plan::default();
+    let (mut plan, environment) = Plan::in_environment()?;
     let mut settings = Settings::new(Path::new(""));
     plan.read(args.config.as_deref(), &broker_conf::TABLE, &mut settings)?;
+    environment.apply(Role::Broker, &broker_conf::TOML, &mut settings);
     if let Some(data) = &args.data {
         settings.root = Some(absolute("--data", data)?);
     }
+    plan.keep(Role::Broker, &overlays::of_broker(&root(&settings)?), &broker_conf::TABLE, &mut settings)?;
     if let Some(listen) = args.listen {
+        plan.flag_wins("--listen", &["bindAddress", "listenPort"]);
         let configured = SocketAddr::new(settings.broker.bind_ip, settings.broker.listen_port);
         settings.broker.bind_ip = listen.over(configured).ip();
         settings.broker.listen_port = listen.over(configured).port();
     }
     if let Some(cli::NamesrvList(given)) = &args.namesrv {
         settings.name_servers = Some(given.clone());
+        plan.flag_wins("-n", &["namesrvAddr"]);
     }
     plan.add_broker(settings, "brokerIP1")?;
-    Ok(plan)
+    plan.bounded()
 }
 
 /// `rocketmq run`.
@@ -128,9 +147,12 @@ pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
     let name = args.config.display().to_string();
     let text = fs::read_to_string(&args.config).map_err(|error| vec![format!("{name}: {}", plain(&error))])?;
     let home = home().ok();
-    let layers = layers::load(&name, &text, std::env::vars(), home.as_deref())?;
-    let mut plan = Plan::default();
+    let mut layers = layers::load(&name, &text, layers::variables(), home.as_deref())?;
+    let of_file = layers.given.iter().filter(|given| given.span.is_some()).count();
+    let kept = overlays::over(&mut layers, None, home.as_deref())?;
+    let mut plan = Plan { file: Some((name.clone(), of_file)), kept, ..Plan::default() };
     let mut problems = layers.apply(Role::Log, &logging::TABLE, &mut plan.log);
+    problems.extend(layers.apply(Role::Instance, &memory::TABLE, &mut plan.instance));
     if layers.roles.contains(&Role::Namesrv) {
         let mut config = namesrv::Config::default();
         namesrv_conf::keep_files_in(&mut config, &default_folder("namesrv.data", "namesrv", &layers)?);
@@ -147,7 +169,15 @@ pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
         problems
             .push(format!("{name}: there is neither a section [namesrv] nor a section [broker], so nothing would run"));
     }
-    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    if problems.is_empty() { plan.bounded() } else { Err(problems) }
+}
+
+/// The folder of a broker's store.
+fn root(settings: &Settings) -> Result<PathBuf, Vec<String>> {
+    match &settings.root {
+        Some(root) => absolute("the store's folder", root),
+        None => Ok(home()?.join("store")),
+    }
 }
 
 /// A folder below the home folder, which has to be known only if the setting was not given.
@@ -201,18 +231,67 @@ impl Plan {
         if !outcome.problems.is_empty() {
             return Err(outcome.problems.iter().map(|problem| format!("{name}:{problem}")).collect());
         }
+        self.file = Some((name.to_string(), entries.len() - outcome.warnings.len() - outcome.unused.len()));
         self.warnings.extend(outcome.warnings.iter().map(|warning| format!("{name}:{warning}")));
         self.unused.extend(outcome.unused);
         Ok(())
     }
 
+    /// A plan with what the environment says of the process, and what it says of the roles.
+    fn in_environment() -> Result<(Plan, Layers), Vec<String>> {
+        let environment = layers::environment(home().ok().as_deref())?;
+        let mut plan = Plan::default();
+        // What cannot be used was told when it was read.
+        environment.apply(Role::Log, &logging::TABLE, &mut plan.log);
+        environment.apply(Role::Instance, &memory::TABLE, &mut plan.instance);
+        Ok((plan, environment))
+    }
+
+    /// Puts what was changed while a role ran over its settings.
+    fn keep<T>(&mut self, role: Role, path: &Path, table: &Table<T>, settings: &mut T) -> Result<(), Vec<String>> {
+        let kept = overlays::read(role, path)?;
+        let problems = overlays::apply(&kept, table, settings);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.kept.extend(kept);
+        if let Some(level) = overlays::log_level(&self.kept) {
+            self.log.level.clone_from(&level.change.value);
+        }
+        Ok(())
+    }
+
+    /// Warns that a flag wins over what was changed while the role ran.
+    fn flag_wins(&mut self, flag: &str, keys: &[&str]) {
+        for Kept { path, change, .. } in self.kept.iter().filter(|kept| keys.contains(&kept.change.key.as_str())) {
+            let (key, value) = (&change.key, &change.value);
+            self.warnings.push(format!("{}: {key}={value} does not count: {flag} wins over it", path.display()));
+        }
+    }
+
+    /// Divides the memory.
+    fn bounded(mut self) -> Result<Plan, Vec<String>> {
+        let (namesrv, broker) = self.memory();
+        if let Some(plan) = &mut self.namesrv {
+            namesrv.bound_namesrv(&mut plan.config);
+        }
+        let mut problem = None;
+        if let Some(plan) = &mut self.broker {
+            broker.bound_broker(&mut plan.config, &mut plan.store);
+            problem = broker.problems(&plan.config);
+        }
+        problem.map_or(Ok(self), |problem| Err(vec![problem]))
+    }
+
+    /// The memory of the name server and of the broker.
+    pub fn memory(&self) -> (Memory, Memory) {
+        Memory::of_roles(self.instance.memory_limit, self.namesrv.is_some() && self.broker.is_some())
+    }
+
     /// Completes a broker's settings with what only the machine knows. `advertise` is the name of the setting that an
     /// advertised address came from.
     fn add_broker(&mut self, mut settings: Settings, advertise: &str) -> Result<(), Vec<String>> {
-        let root = match settings.root.take() {
-            Some(root) => absolute("the store's folder", &root)?,
-            None => home()?.join("store"),
-        };
+        let root = root(&settings)?;
         settings.broker.broker_name =
             settings.name.take().or_else(host_name).unwrap_or_else(|| NAMELESS_BROKER.to_owned());
         settings.broker.namesrv_addrs = settings.name_servers.take().map_or_else(name_servers, Ok)?;
@@ -220,6 +299,13 @@ impl Plan {
             self.warnings.push(format!(
                 "no name server is told of this broker, so clients will not find it: give -n, namesrvAddr or {NAMESRV_ADDR}"
             ));
+        }
+        if settings.broker.sync_master {
+            self.warnings.push(
+                "brokerRole=SYNC_MASTER and no slave can be: every send is stored and answered SLAVE_NOT_AVAILABLE, as by \
+                 Java 4.9; ASYNC_MASTER answers SEND_OK"
+                    .to_owned(),
+            );
         }
         let candidates = candidates()?;
         let asked = settings.advertised.map(|address| (address, advertise));
@@ -248,15 +334,20 @@ impl Plan {
         Ok(())
     }
 
+    /// What the settings contradict, without a look at the machine.
+    pub fn check(&self) -> Vec<String> {
+        let broker = self.broker.iter().flat_map(|plan| plan.config.check().into_iter().chain(plan.store.check()));
+        broker.collect()
+    }
+
     /// Everything that can be known to fail before anything is touched.
     pub fn preflight(&self) -> Result<(), Vec<String>> {
-        let mut checks = Vec::new();
+        let mut checks: Vec<Result<(), String>> = self.check().into_iter().map(Err).collect();
         if let Some(namesrv) = &self.namesrv {
             checks.push(preflight::port("name server", namesrv.listens()));
             checks.push(preflight::folder("name server", &namesrv.data));
         }
         if let Some(broker) = &self.broker {
-            checks.extend(broker.config.check().into_iter().chain(broker.store.check()).map(Err));
             checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
             checks.push(preflight::folder("broker", &broker.store.root));
             checks.push(preflight::unlocked("broker", &broker.store.root));

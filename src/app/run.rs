@@ -6,44 +6,55 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, RealDisk};
+use crate::base::machine::memory_bytes;
 use crate::base::pulse::Pulse;
 use crate::base::shutdown::Shutdown;
 use crate::broker;
 use crate::namesrv::NameServer;
 use crate::net::control::ControlRuntime;
-use crate::net::limits::Limits;
 
 use super::daemon::{self, PidFile};
 use super::plan::{BrokerPlan, NamesrvPlan, Plan};
 use super::report::Report;
+use super::settings::Role;
 use super::systemd::Manager;
-use super::{logging, signals};
+use super::{logging, memory, overlays, reload, signals};
 
 /// How long the stop of a name server waits for answers that are owed.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Starts the roles of a plan, runs until a signal, stops them.
-pub fn run(what: &str, plan: Plan) -> Result<(), Vec<String>> {
-    start_and_stop(what, &plan).map_err(|problem| vec![problem])
+/// `again` works the plan out once more, for a reload.
+pub fn run(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<String>>) -> Result<(), Vec<String>> {
+    start_and_stop(what, plan, again).map_err(|problem| vec![problem])
 }
 
-fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
+fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<String>>) -> Result<(), String> {
     let began = Instant::now();
     let log = logging::start(what, &plan.log)?;
     plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     plan.unused.iter().for_each(|key| tracing::info!("changes nothing here: {key}"));
+    let (memory, warning) = memory::report(plan.instance.memory_limit, memory::cgroup_limit().as_ref(), memory_bytes());
+    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let (of_namesrv, of_broker) = plan.memory();
     let mut signals = signals::Waiting::start().map_err(|error| format!("taking over signals: {error}"))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock = Clock::System;
     let manager = Manager::from_environment();
 
     // The start list. All ports first: until they are ours, no folder is made.
-    let runtime = ControlRuntime::start().map_err(told)?;
+    let slow = if plan.broker.is_some() { of_broker.slow() } else { of_namesrv.slow() };
+    let runtime = ControlRuntime::bounded(slow).map_err(told)?;
     let control = runtime.control();
     let name_server = plan.namesrv.as_ref().map(|plan| NameServer::open(plan.config.clone(), disk.clone()));
-    let name_server = name_server.transpose().map_err(told)?.map(NameServer::bind).transpose().map_err(told)?;
-    let broker = plan.broker.as_ref().map(|plan| broker::server::Bound::bind(plan.config.clone(), Limits::default()));
+    let name_server = name_server.transpose().map_err(told)?;
+    let name_server = name_server.map(|opened| opened.bind_within(of_namesrv.limits())).transpose().map_err(told)?;
+    let broker = plan.broker.as_ref().map(|plan| broker::server::Bound::bind(plan.config.clone(), of_broker.limits()));
     let broker = broker.transpose().map_err(told)?;
+    let name_server_settings = name_server.as_ref().map(|bound| bound.settings());
+    if let Some(settings) = &name_server_settings {
+        settings.surround(in_process(Role::Namesrv, &log));
+    }
     let name_server = name_server.map(|bound| bound.run(clock.clone(), control.clone())).transpose().map_err(told)?;
     let broker = match (broker, &plan.broker) {
         (Some(bound), Some(plan)) => {
@@ -58,6 +69,7 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     }
     let broker = broker.map(|opened| opened.start(control.clone())).transpose().map_err(told)?;
     if let Some(broker) = &broker {
+        broker.handles().changes.surround(in_process(Role::Broker, &log));
         // Whoever reads "ready" may ask a name server for the broker at once.
         let registration = broker.handles().registration.clone();
         control.handle().block_on(async move { registration.topic_changed(broker::topics::DEFAULT_TOPIC).await });
@@ -71,7 +83,7 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     let stuck = move || pulses.iter().find_map(Pulse::stuck);
     let watchdog = manager.watchdog(stuck).map_err(|error| format!("starting the watchdog's thread: {error}"))?;
     let pid_file = plan.pid_file.as_deref().map(PidFile::write).transpose()?;
-    report(what, plan, &log, began).print();
+    report(what, plan, &log, memory, began).print();
     if plan.detached {
         daemon::let_go().map_err(|error| format!("letting go of the terminal: {error}"))?;
     }
@@ -79,12 +91,16 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     let serves = serves(plan);
     manager.ready(&serves);
 
+    let running = reload::Running {
+        plan,
+        log: &log,
+        name_server: name_server_settings.as_ref(),
+        broker: broker.as_ref().map(|broker| broker.handles()),
+        control: control.handle(),
+    };
     let signal = signals.wait(|| {
         manager.reloading();
-        match log.reopen() {
-            Ok(()) => tracing::info!("the log was opened anew; settings change with a restart"),
-            Err(error) => tracing::error!("the log cannot be opened anew: {error}"),
-        }
+        running.reload(again());
         manager.ready(&serves);
     });
 
@@ -100,8 +116,12 @@ fn start_and_stop(what: &str, plan: &Plan) -> Result<(), String> {
     runtime.shutdown(DRAIN);
     drop(pid_file);
     stopped?;
+    if signal.is_some() {
+        tracing::info!("stopped");
+    }
+    log.end();
     match signal {
-        Some(_) => tracing::info!("stopped"),
+        Some(_) => {}
         None => return Err("an event loop died, see its panic in the log; the store is closed cleanly".to_owned()),
     }
     Ok(())
@@ -122,7 +142,28 @@ fn serves(plan: &Plan) -> String {
     namesrv.into_iter().chain(broker).collect::<Vec<_>>().join("; ")
 }
 
-fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report {
+fn in_process(role: Role, log: &logging::Log) -> Arc<overlays::InProcess> {
+    Arc::new(overlays::InProcess { role, log: log.clone(), home: std::env::var_os("HOME").map(Into::into) })
+}
+
+/// What became of the keys of the file, and what was changed since.
+fn report_settings(report: &mut Report, plan: &Plan) {
+    let mut lines = Vec::new();
+    if let Some((file, taken)) = &plan.file {
+        lines.push(format!("{taken} from {file}"));
+    }
+    lines.extend(plan.unused.iter().map(|unused| format!("changes nothing here: {unused}")));
+    lines.extend(plan.warnings.iter().filter(|warning| warning.contains(" is no key ")).cloned());
+    for overlays::Kept { path, change, .. } in &plan.kept {
+        let (by, at, was) = (&change.by, overlays::utc(change.at), &change.was);
+        lines.push(format!("{}={}, changed by {by} on {at} (was {was}), {}", change.key, change.value, path.display()));
+    }
+    if !lines.is_empty() {
+        report.row("settings", lines);
+    }
+}
+
+fn report(what: &str, plan: &Plan, log: &logging::Log, memory: String, began: Instant) -> Report {
     let mut report = Report::ready(what, began.elapsed().as_millis());
     if what != "dev" {
         boot_success(&mut report, plan);
@@ -133,6 +174,8 @@ fn report(what: &str, plan: &Plan, log: &logging::Log, began: Instant) -> Report
     if let Some(broker) = &plan.broker {
         report_broker(&mut report, broker);
     }
+    report_settings(&mut report, plan);
+    report.row("memory", vec![memory]);
     report.row("data", data(plan));
     report.row("log", vec![format!("{}; {}=debug tells more", log.place(), logging::LEVELS)]);
     if let Some(broker) = &plan.broker {

@@ -14,6 +14,8 @@ pub enum Role {
     Namesrv,
     /// `[broker]` and its subsections.
     Broker,
+    /// `[instance]`: the process as a whole.
+    Instance,
     /// `[log]`.
     Log,
 }
@@ -62,6 +64,8 @@ const fn row(path: &'static str, key: &'static str, unit: Unit) -> Setting {
 
 /// `broker.flush.mode`.
 const FLUSH: Unit = Unit::Word(&[("async", "ASYNC_FLUSH"), ("sync", "SYNC_FLUSH")]);
+/// `broker.role`.
+const ROLE: Unit = Unit::Word(&[("async_master", "ASYNC_MASTER"), ("sync_master", "SYNC_MASTER"), ("slave", "SLAVE")]);
 /// `broker.permission`.
 const PERMISSION: Unit = Unit::Word(&[("rw", "6"), ("r", "4"), ("w", "2"), ("none", "0")]);
 /// `log.format`.
@@ -84,6 +88,8 @@ pub const SETTINGS: &[Setting] = &[
     row("namesrv.protected_keys", "configBlackList", Unit::List),
     row("broker.name", "brokerName", Unit::Text),
     row("broker.cluster", "brokerClusterName", Unit::Text),
+    row("broker.id", "brokerId", Unit::Count),
+    row("broker.role", "brokerRole", ROLE),
     row("broker.listen", "bindAddress listenPort", Unit::Address),
     row("broker.vip_channel", "vipChannel", Unit::Flag),
     row("broker.advertise", "brokerIP1", Unit::Text),
@@ -137,6 +143,7 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.store.delete_files", "deleteFileBatchMax", Unit::Count),
     row("broker.store.delete_log_pause", "deleteCommitLogFilesInterval", Unit::Time),
     row("broker.store.delete_queue_pause", "deleteConsumeQueueFilesInterval", Unit::Time),
+    row("instance.memory_limit", "memoryLimit", Unit::Bytes),
     row("log.level", "level", Unit::Text),
     row("log.format", "format", FORMAT),
     row("log.dir", "dir", Unit::Path),
@@ -159,6 +166,7 @@ impl Setting {
     pub fn role(&self) -> Role {
         match self.path.split('.').next() {
             Some("namesrv") => Role::Namesrv,
+            Some("instance") => Role::Instance,
             Some("log") => Role::Log,
             _ => Role::Broker,
         }

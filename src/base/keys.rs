@@ -129,6 +129,49 @@ impl<T> Table<T> {
         used.chain(self.unused.iter().flat_map(|(_, keys)| keys.split(' ')))
     }
 
+    /// Walks all rows with values that cannot be used, for the tests of the roles' tables: every one of them has to be
+    /// refused with its line, its value and what is accepted. `anything` are the keys that take any text.
+    #[cfg(test)]
+    pub(crate) fn check_bad_values(&self, fresh: impl Fn() -> T, anything: &[&str]) {
+        use crate::base::properties;
+        let all = self.rows.iter().flat_map(|rows| rows.iter());
+        for row in all {
+            let bad: Vec<String> = match &row.does {
+                Does::Flag(_) => ["yes", "1", "", "tru", "true false"].map(str::to_owned).to_vec(),
+                Does::Number { range: (least, most), .. } => {
+                    let mut bad = ["", "x", "-1", "1.5", "0x10", "1 2", "1k"].map(str::to_owned).to_vec();
+                    bad.extend(least.checked_sub(1).map(|below| below.to_string()));
+                    bad.extend([u128::from(*most) + 1, u128::MAX].map(|above| above.to_string()));
+                    bad
+                }
+                Does::Text { .. } if anything.contains(&row.name) => continue,
+                Does::Text { .. } => vec![String::new()],
+                Does::Refused { .. } => vec!["something".to_owned()],
+            };
+            for value in bad {
+                let mut settings = fresh();
+                let text = format!("\n{}", properties::line(row.name, &value));
+                let outcome = self.apply(&properties::parse(text.as_bytes()).expect("well formed"), &mut settings);
+                let told: Vec<_> = outcome.problems.iter().map(ToString::to_string).collect();
+                let begin = format!("2: {}={value}: ", row.name);
+                assert!(told.len() == 1 && told[0].starts_with(&begin), "{}={value}: {told:?}", row.name);
+                let what = &told[0][begin.len()..];
+                let says = what.starts_with("accepted") || what.ends_with("remove the line to start without");
+                assert!(says, "{}={value}: {what}", row.name);
+            }
+        }
+    }
+
+    /// Why a key without a row changes nothing.
+    pub fn why_ignored(&self, key: &str) -> String {
+        let unused = self.unused.iter().find(|(_, keys)| keys.split(' ').any(|unused| unused == key));
+        match (unused, nearest(key, self.names())) {
+            (Some((why, _)), _) => (*why).to_owned(),
+            (None, Some(name)) => format!("no key that is known here; did you mean {name}?"),
+            (None, None) => "no key that is known here".to_owned(),
+        }
+    }
+
     fn unknown(&self, entry: &Entry) -> String {
         let told = format!("{}: {} is no key that is known here, it changes nothing", entry.line, entry.key);
         match nearest(&entry.key, self.names()) {

@@ -1,5 +1,6 @@
 //! L0: what every layer stands on. Knows nothing of RocketMQ beyond the three positions' types.
 
+pub mod changes;
 pub mod clock;
 pub mod crash_safe;
 pub mod disk;

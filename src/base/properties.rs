@@ -39,6 +39,32 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, BadEscape> {
     logical_lines(text).into_iter().map(|(line, text)| entry(line, &text)).collect()
 }
 
+/// One setting as a line that reads back as the same.
+pub fn line(key: &str, value: &str) -> String {
+    let mut line = String::with_capacity(key.len() + value.len() + 2);
+    for c in key.chars() {
+        escape(c, BLANKS.contains(&c) || ['=', ':', '#', '!'].contains(&c), &mut line);
+    }
+    line.push('=');
+    let text = value.trim_start_matches(BLANKS).len();
+    for (at, c) in value.char_indices() {
+        escape(c, at < value.len() - text, &mut line);
+    }
+    line.push('\n');
+    line
+}
+
+fn escape(c: char, special: bool, line: &mut String) {
+    match c {
+        '\t' => line.push_str("\\t"),
+        '\n' => line.push_str("\\n"),
+        '\r' => line.push_str("\\r"),
+        '\u{c}' => line.push_str("\\f"),
+        c if special || c == '\\' => line.extend(['\\', c]),
+        c => line.push(c),
+    }
+}
+
 fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -169,6 +195,15 @@ mod tests {
         assert_eq!(parse(b"x=1\ny=\\u12g4"), Err(BadEscape { line: 2, found: "\\u12g4".into() }));
         assert!(parse(b"y=\\u12").is_err());
         assert!(parse(b"y=\\u+123").is_err());
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same() {
+        for (key, value) in
+            [("a", "b"), ("a b", " c = d "), ("#x", "\\u0041"), ("é:=", "消\t\n\r\u{c} "), ("k", ""), ("k", "  ")]
+        {
+            assert_eq!(one(&line(key, value)), (key.to_owned(), value.to_owned()), "{}", line(key, value));
+        }
     }
 
     #[test]

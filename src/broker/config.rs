@@ -4,7 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::flush_wait::FLUSH_WAITS_MAX;
+use super::hold::HELD_PULLS_MAX;
 use crate::base::local_time::Zone;
+use crate::store;
 
 /// Configuration of one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Config {
     pub broker_cluster_name: String,
     /// `brokerId`: 0 is the master, the only role that is built.
     pub broker_id: u64,
+    /// `brokerRole` is SYNC_MASTER: a send is answered when a slave has it. No slave can be: SLAVE_NOT_AVAILABLE.
+    pub sync_master: bool,
     /// `brokerIP1`: the address that clients are told and that offset message ids carry.
     pub broker_ip1: IpAddr,
     /// Local address of the listeners.
@@ -83,8 +88,34 @@ pub struct Config {
     pub trace_topic_enable: bool,
     /// `msgTraceTopicName`.
     pub msg_trace_topic_name: String,
+    /// Bounds of an event loop's memory. Not a key: a part of the process's limit.
+    pub memory: LoopMemory,
     /// The machine's time zone: totals of today and yesterday turn at its midnight. Not a key.
     pub zone: Zone,
+}
+
+/// What one event loop may hold in memory, apart from its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopMemory {
+    /// Bytes of the messages of one tick.
+    pub batch_len_max: usize,
+    /// Bytes of sends that wait for their topic to be made.
+    pub waiting_sends_len_max: usize,
+    /// Held pulls; a pull that finds no room is answered PULL_NOT_FOUND at once and comes back by itself.
+    pub held_pulls_max: usize,
+    /// Sends that wait for the disk.
+    pub flush_waits_max: usize,
+}
+
+impl Default for LoopMemory {
+    fn default() -> Self {
+        LoopMemory {
+            batch_len_max: store::BATCH_BYTES_MAX,
+            waiting_sends_len_max: 64 << 20,
+            held_pulls_max: HELD_PULLS_MAX,
+            flush_waits_max: FLUSH_WAITS_MAX,
+        }
+    }
 }
 
 /// Most event loops; more than this many threads for sockets never helped anybody.
@@ -101,6 +132,7 @@ impl Default for Config {
             broker_name: "broker-a".into(),
             broker_cluster_name: "DefaultCluster".into(),
             broker_id: 0,
+            sync_master: false,
             broker_ip1: IpAddr::V4(Ipv4Addr::LOCALHOST),
             bind_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             listen_port: LISTEN_PORT,
@@ -135,6 +167,7 @@ impl Default for Config {
             force_register: true,
             trace_topic_enable: false,
             msg_trace_topic_name: "RMQ_SYS_TRACE_TOPIC".into(),
+            memory: LoopMemory::default(),
             zone: Zone::default(),
         }
     }

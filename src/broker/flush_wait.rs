@@ -64,11 +64,6 @@ impl FlushWaits {
         self.queue.pop_front()
     }
 
-    /// Whether another send finds no room.
-    pub fn is_full(&self) -> bool {
-        self.queue.len() >= FLUSH_WAITS_MAX
-    }
-
     /// How many wait.
     pub fn len(&self) -> usize {
         self.queue.len()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::changes::Changes;
 use crate::base::clock::Clock;
 use crate::store::Store;
 
@@ -23,6 +24,8 @@ use super::topics::Topics;
 pub struct Handles {
     /// Settings in force.
     pub config: Live,
+    /// Settings that were changed while the broker ran.
+    pub changes: Changes,
     /// Time.
     pub clock: Clock,
     /// The store.

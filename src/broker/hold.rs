@@ -58,11 +58,6 @@ impl Holds {
         self.by_deadline.is_empty()
     }
 
-    /// Whether another pull finds no room.
-    pub fn is_full(&self) -> bool {
-        self.len() >= HELD_PULLS_MAX
-    }
-
     /// Keeps a pull.
     pub fn insert(&mut self, held: HeldPull) -> Slot {
         let slot = self.free.pop().unwrap_or(self.slots.len() as Slot);

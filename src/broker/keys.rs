@@ -46,16 +46,7 @@ const PAUSE: (u64, u64) = (0, 24 * 3600 * 1000);
 pub const TABLE: Table<Settings> = Table { rows: &[BROKER, STORE, REFUSED], unused: unused_keys::BROKER };
 
 /// All keys that `[broker]` and its subsections may set.
-pub const TOML: Table<Settings> = Table { rows: &[BROKER, STORE, OURS], unused: &[] };
-
-/// What Java has no key for.
-const OURS: &[Key<Settings>] = &[
-    key(
-        "eventLoops",
-        Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, loops| s.broker.loops = loops as usize },
-    ),
-    key("vipChannel", Flag(|s| &mut s.broker.vip_channel)),
-];
+pub const TOML: Table<Settings> = Table { rows: &[BROKER, STORE], unused: &[] };
 
 /// Keys of the broker itself.
 const BROKER: &[Key<Settings>] = &[
@@ -72,14 +63,22 @@ const BROKER: &[Key<Settings>] = &[
     ),
     key("brokerId", Refused { unless: &["0"], why: "only masters (brokerId 0) are built; slaves are not built yet" }),
     key(
+        "brokerRole",
+        Text {
+            accepts: "ASYNC_MASTER and SYNC_MASTER; replication (SLAVE) is not built yet",
+            set: |s, text| sync_master(text).map(|sync| s.broker.sync_master = sync),
+        },
+    ),
+    key(
         "brokerIP1",
         Text {
             accepts: "the IPv4 address that clients are told, such as 192.168.1.10",
             set: |s, text| keys::address(text).filter(IpAddr::is_ipv4).map(|ip| s.advertised = Some(ip)),
         },
     ),
-    // Not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here.
+    // These two are not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here.
     key("eventLoops", Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, n| s.broker.loops = n as usize }),
+    key("vipChannel", Flag(|s| &mut s.broker.vip_channel)),
     key("listenPort", Number { range: (3, 65535), set: |s, port| s.broker.listen_port = port as u16 }),
     key(
         "bindAddress",
@@ -224,7 +223,6 @@ const STORE: &[Key<Settings>] = &[
 
 /// Keys that ask for something which is not there.
 const REFUSED: &[Key<Settings>] = &[
-    key("brokerRole", Refused { unless: &["ASYNC_MASTER"], why: "replication (SYNC_MASTER, SLAVE) is not built yet" }),
     key("aclEnable", Refused { unless: &["false"], why: "access control is not built yet" }),
     key("authenticationEnabled", Refused { unless: &["false"], why: "access control is not built yet" }),
     key("authorizationEnabled", Refused { unless: &["false"], why: "access control is not built yet" }),
@@ -296,6 +294,14 @@ fn name(text: &str) -> Option<String> {
     (!text.is_empty() && !text.contains(char::is_whitespace)).then(|| text.to_owned())
 }
 
+fn sync_master(text: &str) -> Option<bool> {
+    match text {
+        "ASYNC_MASTER" => Some(false),
+        "SYNC_MASTER" => Some(true),
+        _ => None,
+    }
+}
+
 fn flush_mode(text: &str) -> Option<store::FlushMode> {
     match text {
         "ASYNC_FLUSH" => Some(store::FlushMode::Async),
@@ -324,6 +330,11 @@ mod tests {
     use std::collections::HashSet;
 
     const JAVA: &str = include_str!("../../tests/golden/java-keys/broker.txt");
+
+    #[test]
+    fn every_value_that_cannot_be_used_is_named_with_what_is_accepted() {
+        TABLE.check_bad_values(|| Settings::new(Path::new("")), &["messageStorePlugIn", "readOnlyCommitLogStorePaths"]);
+    }
 
     #[test]
     fn every_key_of_java_has_exactly_one_row() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::changes::{self, Changes, OverlayError};
 use crate::base::clock::{Clock, Millis};
 use crate::base::disk::Disk;
 use crate::base::position::{QueueId, QueueOffset};
@@ -30,7 +31,16 @@ pub struct OpenError {
     /// The folder.
     folder: PathBuf,
     /// Which file, and what to do.
-    source: StateFileError,
+    source: Cause,
+}
+
+/// What is wrong with it.
+#[derive(Debug, Error)]
+enum Cause {
+    #[error(transparent)]
+    State(#[from] StateFileError),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
 }
 
 impl Handles {
@@ -46,7 +56,9 @@ impl Handles {
     ) -> Result<Handles, OpenError> {
         let folder = config.store_path_root_dir.join("config");
         let file = |name: &str| StateFile::new(disk.clone(), folder.join(name));
-        let fail = |source| OpenError { folder: folder.clone(), source };
+        let fail = |source: StateFileError| OpenError { folder: folder.clone(), source: source.into() };
+        let changes = Changes::open(disk.clone(), folder.join(changes::FILE_NAME))
+            .map_err(|source| OpenError { folder: folder.clone(), source: source.into() })?;
         let topics = Topics::open((&*config).into(), file("topics.json"), clock.clone()).map_err(fail)?;
         let groups = Groups::open(config.auto_create_subscription_group, file("subscriptionGroup.json"), clock.clone())
             .map_err(fail)?;
@@ -78,6 +90,7 @@ impl Handles {
             losses: Arc::default(),
             stats: Arc::new(Stats::new(&config.broker_cluster_name, config.zone.clone(), &store, clock.now())),
             config: Live::new(config),
+            changes,
             clock,
             store,
         })

@@ -39,8 +39,6 @@ use super::topics::{self, SCHEDULE_TOPIC, TopicError, TopicsView};
 pub const TOPICS_IN_MAKING_MAX: usize = 64;
 /// Sends of one loop that may wait for a topic to be made.
 pub const SENDS_WAITING_FOR_TOPICS_MAX: usize = 4096;
-/// Bytes of their bodies.
-pub const SENDS_WAITING_FOR_TOPICS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long the first send to a new topic waits for the name servers. A consumer that starts on the sender's word should
 /// find the topic in a route; but clients give up after 3 s, and a name server that is down must not cost the send. The
@@ -121,7 +119,7 @@ impl BrokerService {
             mailboxes: context.mailboxes,
             control: context.control.handle().clone(),
             cold_reader,
-            batch: Batch::new(&handles.store),
+            batch: Batch::bounded(&handles.store, handles.config.get().memory.batch_len_max),
             flush_waits: FlushWaits::default(),
             puller: Puller::default(),
             near_bytes: near_bytes(handles.config.get().access_message_in_memory_max_ratio),
@@ -159,7 +157,7 @@ impl BrokerService {
         if self.in_making.contains_key(header.topic) {
             return self.wait_for_topic(cx, request, header.topic);
         }
-        if self.flush_waits.is_full() {
+        if self.flush_waits.len() >= self.settings.get().memory.flush_waits_max {
             let remark = "[REJECTREQUEST]system busy, start flow control for a while: too many sends wait for the disk";
             return Err(Refusal::new(response::SYSTEM_BUSY, remark));
         }
@@ -255,7 +253,7 @@ impl BrokerService {
     fn wait_for_topic(&mut self, cx: &RequestCx<'_>, request: &Command<'_>, topic: &str) -> Result<Outcome, Refusal> {
         let Some(waiting) = self.in_making.get_mut(topic) else { return Err(busy_making_topics()) };
         if self.waiting_sends >= SENDS_WAITING_FOR_TOPICS_MAX
-            || self.waiting_bytes + request.body.len() > SENDS_WAITING_FOR_TOPICS_BYTES_MAX
+            || self.waiting_bytes + request.body.len() > self.settings.get().memory.waiting_sends_len_max
         {
             return Err(busy_making_topics());
         }
@@ -357,11 +355,17 @@ impl BrokerService {
                         records: self.sender.records(staged),
                         unique_key: self.sender.unique_key(staged),
                     };
-                    self.sender.write_stored(out, &stored, response::SUCCESS);
+                    let code = self.stored_code(staged.waits_for_flush);
+                    self.sender.write_stored(out, &stored, code);
                 }
             }
         }
         self.sender.clear();
+    }
+
+    /// The code of a stored send: a synchronous master has no slave that could confirm it (INTEROP 08 §2, as Java 4.9).
+    fn stored_code(&self, waits: bool) -> i32 {
+        if waits && self.settings.get().sync_master { response::SLAVE_NOT_AVAILABLE } else { response::SUCCESS }
     }
 
     fn answer_flush_wait(&self, wait: &FlushWait, code: i32, outbox: &mut dyn Outbox) {
@@ -394,7 +398,7 @@ impl BrokerService {
                 Pulled::Cold(read) => return self.read_cold(cx, read),
                 Pulled::Empty(empty) => empty,
             };
-            if self.holds.is_full() {
+            if self.holds.len() >= self.settings.get().memory.held_pulls_max {
                 pull::write_not_held(cx.out, reply, asked, &empty.queue);
                 return Outcome::Done;
             }
@@ -532,7 +536,7 @@ impl Service for BrokerService {
             }
             Mail::Flushed(end) => {
                 while let Some(wait) = self.flush_waits.pop_flushed(end) {
-                    self.answer_flush_wait(&wait, response::SUCCESS, outbox);
+                    self.answer_flush_wait(&wait, self.stored_code(true), outbox);
                 }
             }
             Mail::Poisoned(reason) => {
@@ -579,7 +583,12 @@ impl Service for BrokerService {
         }
         self.run_woken(outbox);
         while let Some(wait) = self.flush_waits.pop_expired(now) {
-            self.answer_flush_wait(&wait, response::FLUSH_DISK_TIMEOUT, outbox);
+            // As in Java, what is wrong with the slaves comes before what is wrong with the disk.
+            let code = match self.stored_code(true) {
+                response::SUCCESS => response::FLUSH_DISK_TIMEOUT,
+                other => other,
+            };
+            self.answer_flush_wait(&wait, code, outbox);
         }
     }
 }

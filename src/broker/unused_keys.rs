@@ -3,6 +3,21 @@
 /// Reasons, and the keys that each of them holds for, separated by blanks.
 pub const BROKER: &[(&str, &str)] = &[
     (
+        "tiered storage (messageStorePlugIn) is not built",
+        "commitLogRollingInterval commitLogRollingMinimumSize maxCommitJitter objectStoreAccessKey \
+         objectStoreBucket objectStoreEndpoint objectStoreSecretKey ossAccessKey ossBucket ossEndpoint \
+         ossSecretKey readAheadBatchSizeFactorThreshold readAheadCacheEnable readAheadCacheExpireDuration \
+         readAheadCacheSizeThresholdRate readAheadMaxFactor readAheadMessageCountThreshold \
+         readAheadMessageSizeThreshold readAheadMinFactor recordGetMessageResult tieredBackendServiceProvider \
+         tieredMetadataServiceProvider tieredStorageLevel tieredStoreCommitLogMaxSize \
+         tieredStoreConsumeQueueMaxSize tieredStoreCrcCheckEnable tieredStoreDeleteFileEnable \
+         tieredStoreDeleteFileInterval tieredStoreFilePath tieredStoreFileReservedTime tieredStoreFilepath \
+         tieredStoreGroupCommit tieredStoreGroupCommitCount tieredStoreGroupCommitSize \
+         tieredStoreGroupCommitTimeout tieredStoreIndexFileMaxHashSlotNum tieredStoreIndexFileMaxIndexNum \
+         tieredStoreIndexFileRollingIdleInterval tieredStoreMaxGroupCommitCount tieredStoreMaxPendingLimit",
+    ),
+    ("several brokers in one process are not built", "brokerConfigPaths brokerContainerIP updateNamesrvAddrInterval"),
+    (
         "the log is read and written at positions, not through mapped or pooled memory",
         "accessMessageInMemoryHotRatio cgColdReadThreshold cleanSwapedMapInterval coldDataScanEnable \
          commitCommitLogLeastPages commitCommitLogThoroughInterval commitIntervalCommitLog \

@@ -4,9 +4,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::base::changes::Counts::{self, AfterRestart, AtOnce, Never};
+use crate::base::changes::{self, Asked, Told};
 use crate::base::keys::Does::{Flag, Number, Refused, Text};
-use crate::base::keys::{Key, Outcome, Table, key};
-use crate::base::properties::{self, Entry};
+use crate::base::keys::{Key, Table, key};
+use crate::base::properties;
 
 use super::routes::Rules;
 
@@ -20,9 +22,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Number of event loops.
     pub loops: usize,
+    /// Most bytes of answers to route requests that one loop keeps. Not a key: a part of the process's limit.
+    pub routes_kept_len_max: usize,
     /// `kvConfigPath`: the key-value file.
     pub kv_config_path: PathBuf,
-    /// `configStorePath`: where Java writes changed settings; shown, never written: changes last until the restart.
+    /// `configStorePath`: where Java writes changed settings; shown, never written: changes go into the overlay.
     pub config_store_path: PathBuf,
     /// `rocketmqHome`: shown only.
     pub rocketmq_home: PathBuf,
@@ -51,8 +55,26 @@ pub struct Config {
 /// Keys that code 318 never changes: with them a remote caller would decide what is written where (CVE-2023-37582).
 pub const ALWAYS_BLACK: [&str; 4] = ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
 
-/// Keys of the listener, which cannot change while it listens.
-const ONLY_AT_START: [&str; 2] = ["bindAddress", "listenPort"];
+/// Keys that cannot change while it listens.
+const ONLY_AT_START: [&str; 3] = ["bindAddress", "eventLoops", "listenPort"];
+
+/// How the settings change.
+const RULES: changes::Rules<Config> = changes::Rules {
+    table: &TABLE,
+    shown: Config::shown,
+    counts: |key| match key {
+        key if ALWAYS_BLACK.contains(&key) => Never("it may only be set in the file that the name server starts from"),
+        "data" => Never("folders may only be set in the file that the name server starts from"),
+        key if ONLY_AT_START.contains(&key) => AfterRestart,
+        _ => AtOnce,
+    },
+};
+
+/// Most threads that serve connections of a name server.
+const LOOPS_MAX: u64 = 64;
+
+/// `routes_kept_len_max` of a name server that was told nothing.
+pub const ROUTES_KEPT_LEN_MAX: usize = 64 * 1024 * 1024;
 
 const SECOND: u64 = 1_000;
 
@@ -65,6 +87,8 @@ const OWN: &[Key<Config>] = &[
         Text { accepts: "an IP address", set: |s, text| text.parse().ok().map(|ip| s.listen.set_ip(ip)) },
     ),
     key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen.set_port(port as u16) }),
+    // Not Java's: there, several pools of threads do what few loops do here.
+    key("eventLoops", Number { range: (1, LOOPS_MAX), set: |s, loops| s.loops = loops as usize }),
     key("kvConfigPath", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.kv_config_path = path) }),
     key(
         "configStorePath",
@@ -128,6 +152,17 @@ const TLS: &[Key<Config>] = &[
 
 const UNUSED: &[(&str, &str)] = &[
     (
+        "the controller (enableControllerInNamesrv) is not built",
+        "controllerDLegerGroup controllerDLegerPeers controllerDLegerSelfId \
+         controllerRequestThreadPoolQueueCapacity controllerStorePath controllerThreadPoolNums controllerType \
+         electMasterMaxRetryCount enableElectUncleanMaster isProcessReadEvent jRaftControllerRPCAddr \
+         jRaftElectionTimeoutMs jRaftGroupId jRaftInitConf jRaftScanWaitTimeoutMs jRaftServerId \
+         jRaftSnapshotIntervalSecs jraftConfig mappedFileSize metricGrpcExporterIntervalInMills \
+         metricGrpcExporterTimeOutInMills metricLoggingExporterIntervalInMills metricsExporterType \
+         metricsGrpcExporterHeader metricsGrpcExporterTarget metricsInDelta metricsLabel metricsPromExporterHost \
+         metricsPromExporterPort notifyBrokerRoleChanged processReadEvent scanInactiveMasterInterval",
+    ),
+    (
         "requests run on event loops, not in thread pools",
         "clientRequestThreadPoolNums clientRequestThreadPoolQueueCapacity defaultThreadPoolNums \
          defaultThreadPoolQueueCapacity serverCallbackExecutorThreads serverNettyWorkerGroupEnable \
@@ -164,6 +199,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), LISTEN_PORT),
             loops: 1,
+            routes_kept_len_max: ROUTES_KEPT_LEN_MAX,
             kv_config_path: PathBuf::from("kvConfig.json"),
             config_store_path: PathBuf::from("namesrv.properties"),
             rocketmq_home: PathBuf::new(),
@@ -181,6 +217,11 @@ impl Default for Config {
     }
 }
 
+/// When a changed value of a key counts.
+pub fn counts(key: &str) -> Counts {
+    (RULES.counts)(key)
+}
+
 /// Why code 318 changed nothing.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UpdateError {
@@ -190,9 +231,12 @@ pub enum UpdateError {
     /// The body is not in the properties format; Java's answer.
     #[error("string2Properties error: {0}")]
     Format(#[from] properties::BadEscape),
-    /// A key with a value that cannot be used.
-    #[error("Can not update config: {0}")]
+    /// Keys with a value that cannot be used.
+    #[error("Can not update config, nothing was changed: {0}")]
     Value(String),
+    /// The changes could not be kept, or not be applied.
+    #[error("Can not update config, nothing was changed: {0}")]
+    Keep(String),
 }
 
 impl Config {
@@ -200,6 +244,11 @@ impl Config {
     pub fn in_folder(folder: &Path) -> Self {
         let (kv_config_path, config_store_path) = (folder.join("kvConfig.json"), folder.join("namesrv.properties"));
         Config { kv_config_path, config_store_path, ..Config::default() }
+    }
+
+    /// Where settings are kept that were changed while it ran: beside the key-value file.
+    pub fn overlay_path(&self) -> PathBuf {
+        self.kv_config_path.with_file_name(changes::FILE_NAME)
     }
 
     /// The switches that the route table depends on.
@@ -211,23 +260,26 @@ impl Config {
         }
     }
 
-    /// Code 318: the configuration with the changes of a properties text, and what an operator should know of them.
-    /// One key that cannot be changed refuses all of them.
-    pub fn updated(&self, text: &[u8]) -> Result<(Config, Outcome), UpdateError> {
-        let entries = properties::parse(text)?;
-        if let Some(black) = entries.iter().find(|entry| self.is_black(&entry.key)) {
-            return Err(UpdateError::Black(black.key.clone()));
+    /// Code 318: the configuration with what counts at once of the changes that were asked for, and what becomes of each
+    /// key. One key that cannot be changed refuses all of them. `kept` is the value of the overlay.
+    pub fn updated(
+        &self,
+        asked: Asked,
+        kept: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Config, Vec<Told>), UpdateError> {
+        let Asked { own, mut told } = asked;
+        if let Some(black) = own.iter().find(|named| self.is_black(&named.entry.key)) {
+            return Err(UpdateError::Black(black.entry.key.clone()));
         }
-        let mut config = self.clone();
-        let outcome = TABLE.apply(&entries, &mut config);
-        if let Some(problem) = outcome.problems.first() {
-            return Err(UpdateError::Value(format!("{}={}: {}", problem.key, problem.value, problem.what)));
-        }
-        if let Some(entry) = entries.iter().find(|entry| self.only_at_start(entry, &config)) {
-            let told = format!("{}={}: it cannot change while the name server runs", entry.key, entry.value.trim());
-            return Err(UpdateError::Value(told));
-        }
-        Ok((config, outcome))
+        let (config, own) = RULES.judge(self, &own, kept);
+        told.extend(own);
+        let refused: Vec<_> = told.iter().filter(|told| told.is_refused()).map(ToString::to_string).collect();
+        if refused.is_empty() { Ok((config, told)) } else { Err(UpdateError::Value(refused.join("; "))) }
+    }
+
+    /// What a file that was read again asks for: the configuration with what counts at once, and what becomes of each key.
+    pub fn reloaded(&self, wanted: &Config) -> (Config, Vec<Told>) {
+        RULES.differences(self, wanted)
     }
 
     /// Code 319: every key with its value, as a properties text.
@@ -239,13 +291,9 @@ impl Config {
         ALWAYS_BLACK.contains(&key) || self.config_black_list.iter().any(|black| black == key)
     }
 
-    fn only_at_start(&self, entry: &Entry, changed: &Config) -> bool {
-        self.listen != changed.listen && ONLY_AT_START.contains(&entry.key.as_str())
-    }
-
     /// The keys that mean something here, those that are refused with the value that asks for nothing, in the order
     /// of names.
-    fn shown(&self) -> Vec<(&'static str, String)> {
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
         vec![
             ("bindAddress", self.listen.ip().to_string()),
             ("clusterTest", false.to_string()),
@@ -255,6 +303,7 @@ impl Config {
             ("enableAllTopicList", self.enable_all_topic_list.to_string()),
             ("enableControllerInNamesrv", false.to_string()),
             ("enableTopicList", self.enable_topic_list.to_string()),
+            ("eventLoops", self.loops.to_string()),
             ("kvConfigPath", self.kv_config_path.display().to_string()),
             ("listenPort", self.listen.port().to_string()),
             ("needWaitForService", self.need_wait_for_service.to_string()),
@@ -280,6 +329,7 @@ fn list(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::changes::Named;
 
     #[test]
     fn what_is_shown_reads_back_as_the_same_and_every_key_that_counts_is_shown() {
@@ -298,6 +348,11 @@ mod tests {
     }
 
     #[test]
+    fn every_value_that_cannot_be_used_is_named_with_what_is_accepted() {
+        TABLE.check_bad_values(Config::default, &["configBlackList"]);
+    }
+
+    #[test]
     fn every_key_of_java_has_exactly_one_row() {
         const JAVA: &str = include_str!("../../tests/golden/java-keys/namesrv.txt");
         let missing: Vec<_> = JAVA.lines().filter(|key| !TABLE.names().any(|name| name == *key)).collect();
@@ -307,29 +362,37 @@ mod tests {
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 
+    fn updated(config: &Config, text: &str) -> Result<(Config, String), UpdateError> {
+        let asked = |entry: properties::Entry| Named { asked: entry.key.clone(), entry };
+        let own = properties::parse(text.as_bytes()).unwrap().into_iter().map(asked).collect();
+        let updated = config.updated(Asked { own, told: Vec::new() }, |_| None);
+        updated.map(|(config, told)| (config, changes::told(&told)))
+    }
+
     #[test]
     fn a_forbidden_key_refuses_the_whole_update() {
         let config = Config { config_black_list: vec!["enableTopicList".into()], ..Config::default() };
         for key in ALWAYS_BLACK.iter().chain(&["enableTopicList"]) {
-            let text = format!("supportActingMaster=true\n{key}=false\n");
-            let error = config.updated(text.as_bytes()).unwrap_err();
+            let error = updated(&config, &format!("supportActingMaster=true\n{key}=false\n")).unwrap_err();
             assert_eq!(error, UpdateError::Black((*key).to_owned()));
             assert!(error.to_string().starts_with("Can not update config in black list."));
         }
     }
 
     #[test]
-    fn an_update_applies_switches_passes_over_unknown_keys_and_refuses_values_that_mean_nothing() {
+    fn an_update_tells_of_each_key_and_refuses_values_that_mean_nothing() {
         let config = Config::default();
-        let (updated, outcome) =
-            config.updated(b"supportActingMaster=true\nserverWorkerThreads=4\nnoSuchKey=1\n").unwrap();
-        assert_eq!(updated, Config { support_acting_master: true, ..config.clone() });
-        assert_eq!((outcome.unused.len(), outcome.warnings.len()), (1, 1));
-        for bad in ["supportActingMaster=maybe", "waitSecondsForService=-1", "listenPort=1", "clusterTest=true"] {
-            let error = config.updated(format!("enableTopicList=false\n{bad}\n").as_bytes()).unwrap_err();
+        let text = "supportActingMaster=true\nserverWorkerThreads=4\nnoSuchKey=1\nenableTopicList=true\nlistenPort=1\n";
+        let (changed, told) = updated(&config, text).unwrap();
+        assert_eq!(changed, Config { support_acting_master: true, ..config.clone() });
+        let expected = "supportActingMaster=true: applied, was false; serverWorkerThreads: ignored, requests run on event loops, \
+                        not in thread pools; noSuchKey: ignored, no key that is known here; enableTopicList=true: unchanged; \
+                        listenPort=1: stored, needs a restart, until then 9876";
+        assert_eq!(told, expected);
+        for bad in ["supportActingMaster=maybe", "waitSecondsForService=-1", "listenPort=0", "clusterTest=true"] {
+            let error = updated(&config, &format!("enableTopicList=false\n{bad}\n")).unwrap_err();
             assert!(matches!(&error, UpdateError::Value(told) if told.starts_with(bad)), "{error}");
         }
-        assert!(config.updated(b"listenPort=9876\n").is_ok(), "the same value is no change");
-        assert!(matches!(config.updated(b"a=\\uZ"), Err(UpdateError::Format(_))));
+        assert_eq!(updated(&config, "listenPort=9876\n").unwrap().1, "listenPort=9876: unchanged");
     }
 }

@@ -2,6 +2,7 @@
 //! and encodes (INTEROP 05 §0). Knows no socket: a request comes in, an answer goes out.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
@@ -10,6 +11,7 @@ use super::config::UpdateError;
 use super::kv::ORDER_TOPIC_CONFIG;
 use super::routes::{Identity, Miss, Unit};
 use super::server::Shared;
+use crate::base::changes;
 use crate::base::clock::Millis;
 use crate::net::service::Conn;
 use crate::wire::codes::{request, response};
@@ -40,8 +42,8 @@ pub(super) struct Answer {
 /// A handler: an answer either way, so that `?` ends it.
 type Handler = fn(&Shared, &Call<'_, '_>) -> Result<Answer, Answer>;
 
-/// Every code that is served on the event loop. 100 and 102 write a file and run beside it: `slow`.
-const HANDLERS: [(i32, Handler); 21] = [
+/// Every code that is served on the event loop. 100, 102 and 318 write a file and run beside it: `slow`.
+const HANDLERS: [(i32, Handler); 20] = [
     (request::GET_KV_CONFIG, get_kv),
     (request::REGISTER_BROKER, register_broker),
     (request::UNREGISTER_BROKER, unregister_broker),
@@ -57,7 +59,6 @@ const HANDLERS: [(i32, Handler); 21] = [
     (request::GET_UNIT_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::Unit)),
     (request::GET_HAS_UNIT_SUB_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::Subscribed)),
     (request::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::SubscribedOnly)),
-    (request::UPDATE_NAMESRV_CONFIG, update_config),
     (request::GET_NAMESRV_CONFIG, get_config),
     (request::QUERY_DATA_VERSION, query_data_version),
     (request::ADD_WRITE_PERM_OF_BROKER, add_write_perm),
@@ -76,14 +77,15 @@ pub(super) fn answer(shared: &Shared, call: &Call<'_, '_>) -> Answer {
     }
 }
 
-/// A change of the key-value table, to be made beside the event loop because it writes a file.
-pub(super) enum KvChange {
+/// A change to be made beside the event loop because it writes a file.
+pub(super) enum Change {
     Put { namespace: String, key: String, value: String },
     Delete { namespace: String, key: String },
+    Settings { text: Vec<u8>, by: SocketAddr, now: Millis },
 }
 
 /// The change that a request asks for; `Err` answers it at once, `None` is any other request.
-pub(super) fn slow(request: &Command<'_>) -> Option<Result<KvChange, Answer>> {
+pub(super) fn slow(request: &Command<'_>, by: SocketAddr, now: Millis) -> Option<Result<Change, Answer>> {
     let fields = || {
         let namespace = request.ext.get("namespace")?.to_owned();
         Some((namespace, request.ext.get("key")?.to_owned()))
@@ -92,20 +94,22 @@ pub(super) fn slow(request: &Command<'_>) -> Option<Result<KvChange, Answer>> {
     match request.code {
         request::PUT_KV_CONFIG => Some(fields().ok_or_else(missing).map(|(namespace, key)| {
             let value = request.ext.get("value").unwrap_or_default().to_owned();
-            KvChange::Put { namespace, key, value }
+            Change::Put { namespace, key, value }
         })),
         request::DELETE_KV_CONFIG => {
-            Some(fields().ok_or_else(missing).map(|(namespace, key)| KvChange::Delete { namespace, key }))
+            Some(fields().ok_or_else(missing).map(|(namespace, key)| Change::Delete { namespace, key }))
         }
+        request::UPDATE_NAMESRV_CONFIG => Some(Ok(Change::Settings { text: request.body.to_vec(), by, now })),
         _ => None,
     }
 }
 
 /// Makes a change; durable when it is answered.
-pub(super) fn change_kv(shared: &Shared, change: &KvChange) -> Answer {
+pub(super) fn change(shared: &Shared, change: &Change) -> Answer {
     let done = match change {
-        KvChange::Put { namespace, key, value } => shared.kv.put(namespace, key, value),
-        KvChange::Delete { namespace, key } => shared.kv.delete(namespace, key),
+        Change::Put { namespace, key, value } => shared.kv.put(namespace, key, value),
+        Change::Delete { namespace, key } => shared.kv.delete(namespace, key),
+        Change::Settings { text, by, now } => return update_config(shared, text, *by, *now),
     };
     match done {
         Ok(()) => Answer::default(),
@@ -355,13 +359,15 @@ fn kv_namespace(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> 
     Ok(Answer::body(body::kv_table(table)))
 }
 
-fn update_config(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
-    shared.update_config(call.request.body, call.conn.peer).map_err(|error| {
-        tracing::warn!("an update of the settings from {} was refused: {error}", call.conn.peer);
-        let black = matches!(error, UpdateError::Black(_));
-        Answer::fail(if black { response::NO_PERMISSION } else { response::SYSTEM_ERROR }, error)
-    })?;
-    Ok(Answer::default())
+fn update_config(shared: &Shared, text: &[u8], by: SocketAddr, now: Millis) -> Answer {
+    match shared.update_config(text, by, now) {
+        Ok(told) => Answer { remark: (!told.is_empty()).then(|| changes::told(&told)), ..Answer::default() },
+        Err(error) => {
+            tracing::warn!("an update of the settings from {by} was refused: {error}");
+            let black = matches!(error, UpdateError::Black(_));
+            Answer::fail(if black { response::NO_PERMISSION } else { response::SYSTEM_ERROR }, error)
+        }
+    }
 }
 
 fn get_config(shared: &Shared, _: &Call<'_, '_>) -> Result<Answer, Answer> {
@@ -377,7 +383,8 @@ mod tests {
     fn every_code_that_the_table_says_is_served_has_its_handler_and_no_other() {
         for row in REQUESTS {
             let fast = HANDLERS.iter().filter(|(code, _)| *code == row.code).count();
-            let slow = [request::PUT_KV_CONFIG, request::DELETE_KV_CONFIG].contains(&row.code);
+            let slow =
+                [request::PUT_KV_CONFIG, request::DELETE_KV_CONFIG, request::UPDATE_NAMESRV_CONFIG].contains(&row.code);
             let expected = match (row.server, row.status) {
                 (Server::NameServer, Status::Served(Speed::Fast)) => (1, false),
                 (Server::NameServer, Status::Served(Speed::Slow)) => (0, true),

@@ -11,4 +11,4 @@ pub mod server;
 
 pub use config::Config;
 pub use error::Error;
-pub use server::{Bound, NameServer};
+pub use server::{Bound, NameServer, Settings};

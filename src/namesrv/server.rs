@@ -15,8 +15,10 @@ use super::error::Error;
 use super::handlers::{self, Answer, Call};
 use super::kv::Kv;
 use super::routes::{Action, Gone, Registration, Routes};
+use crate::base::changes::{self, Changes, Surroundings, Told};
 use crate::base::clock::{Clock, Millis};
 use crate::base::disk::Disk;
+use crate::base::properties;
 use crate::net::control::Control;
 use crate::net::limits::Limits;
 use crate::net::mailbox::Mailboxes;
@@ -27,8 +29,6 @@ use crate::wire::command::{Command, write_response};
 
 /// Most answers that one loop keeps; when there are more topics than that, all are forgotten and asked for again.
 pub const ROUTES_KEPT_MAX: usize = 20_000;
-/// Most bytes of answers that one loop keeps.
-pub const ROUTES_KEPT_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Most pairs of addresses that were already warned of.
 const SUSPECTS_MAX: usize = 1_000;
 
@@ -48,21 +48,29 @@ pub struct Bound {
 impl NameServer {
     /// Reads the key-value file; nothing listens.
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<NameServer, Error> {
-        let kv = Kv::open(disk, config.kv_config_path.clone())?;
+        let kv = Kv::open(disk.clone(), config.kv_config_path.clone())?;
+        let changes = Changes::open(disk, config.overlay_path())?;
         let shared = Shared {
             routes: Mutex::default(),
             generation: AtomicU64::new(0),
             kv,
+            changes,
             config: RwLock::new(Arc::new(config)),
             config_generation: AtomicU64::new(0),
+            changing: Mutex::default(),
             suspects: Mutex::default(),
         };
         Ok(NameServer { shared: Arc::new(shared) })
     }
 
-    /// Listens.
+    /// Listens, with the usual bounds.
     pub fn bind(self) -> Result<Bound, Error> {
-        let server = Server::bind(&[self.shared.config().listen], Limits::default())?;
+        self.bind_within(Limits::default())
+    }
+
+    /// Listens.
+    pub fn bind_within(self, limits: Limits) -> Result<Bound, Error> {
+        let server = Server::bind(&[self.shared.config().listen], limits)?;
         Ok(Bound { shared: self.shared, server })
     }
 }
@@ -71,6 +79,11 @@ impl Bound {
     /// Where it really listens.
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.server.addrs()
+    }
+
+    /// What changes its settings while it runs.
+    pub fn settings(&self) -> Settings {
+        Settings(self.shared.clone())
     }
 
     /// Starts the loops. `Running::shutdown` stops it.
@@ -82,6 +95,26 @@ impl Bound {
     }
 }
 
+/// Changes the settings of a name server that runs.
+#[derive(Clone, Debug)]
+pub struct Settings(Arc<Shared>);
+
+impl Settings {
+    /// Says what surrounds the name server in its process.
+    pub fn surround(&self, surroundings: Arc<dyn Surroundings>) {
+        self.0.changes.surround(surroundings);
+    }
+
+    /// Takes over what a file that was read again asks for, as far as it can count while it runs.
+    pub fn reload(&self, wanted: &Config) -> Vec<Told> {
+        let _changing = self.0.changing.lock();
+        let (changed, told) = self.0.config().reloaded(wanted);
+        *self.0.config.write() = Arc::new(changed);
+        self.0.config_generation.fetch_add(1, Ordering::AcqRel);
+        told
+    }
+}
+
 /// What all loops share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -89,8 +122,10 @@ pub(super) struct Shared {
     /// `Routes::generation`, to be read without the lock.
     generation: AtomicU64,
     pub kv: Kv,
+    changes: Changes,
     config: RwLock<Arc<Config>>,
     config_generation: AtomicU64,
+    changing: Mutex<()>,
     suspects: Mutex<HashSet<(String, IpAddr)>>,
 }
 
@@ -110,17 +145,26 @@ impl Shared {
         result
     }
 
-    /// Code 318.
-    pub fn update_config(&self, text: &[u8], asked_by: SocketAddr) -> Result<(), UpdateError> {
-        let mut config = self.config.write();
-        let (updated, outcome) = config.updated(text)?;
-        for told in outcome.warnings.iter().chain(&outcome.unused) {
-            tracing::warn!("update of the settings by {asked_by}: {told}");
+    /// Code 318: what becomes of each key. What was changed is on the disk when it counts. Writes a file.
+    pub fn update_config(&self, text: &[u8], asked_by: SocketAddr, now: Millis) -> Result<Vec<Told>, UpdateError> {
+        // One change at a time, but nobody waits for the disk to read the settings.
+        let _changing = self.changing.lock();
+        let asked = self.changes.sort(properties::parse(text)?);
+        let overlay = &self.changes.overlay;
+        let (updated, told) = self.config().updated(asked, |key| overlay.get(key))?;
+        let keep = changes::to_keep(&told, &asked_by.to_string(), now);
+        if keep.is_empty() {
+            return Ok(told);
         }
-        tracing::info!("settings changed by {asked_by} until the restart: {}", String::from_utf8_lossy(text).trim());
-        *config = Arc::new(updated);
+        let kept = overlay.keep(&keep).map_err(|error| UpdateError::Keep(error.to_string()))?;
+        if let Err(problem) = self.changes.apply(&told) {
+            let restored = overlay.restore(kept).map_or_else(|error| format!("; {error}"), |()| String::new());
+            return Err(UpdateError::Keep(format!("{problem}{restored}")));
+        }
+        tracing::info!("{asked_by} changed settings, kept in {}: {}", overlay.path().display(), changes::told(&told));
+        *self.config.write() = Arc::new(updated);
         self.config_generation.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        Ok(told)
     }
 
     /// Tells the log what happened to the brokers. Closing connections is left to the loops.
@@ -190,7 +234,8 @@ struct Loop {
 
 impl Loop {
     fn new(shared: Arc<Shared>, cx: LoopContext<Infallible>, started: Millis) -> Self {
-        Loop { shared, index: cx.loop_index, mailboxes: cx.mailboxes, started, next_scan: 0, kept: Kept::default() }
+        let kept = Kept { len_max: shared.config().routes_kept_len_max, ..Kept::default() };
+        Loop { shared, index: cx.loop_index, mailboxes: cx.mailboxes, started, next_scan: 0, kept }
     }
 
     /// Clients ask for the same routes over and over: the frame's body is kept as long as it stands.
@@ -231,14 +276,14 @@ impl Service for Loop {
             self.route(cx, request);
             return Outcome::Done;
         }
-        match handlers::slow(request) {
+        match handlers::slow(request, cx.conn.peer, cx.now) {
             None => self.answer(cx, request),
             Some(Err(refused)) => refused.write(cx.out, request.reply_to()),
             Some(Ok(change)) => {
                 let (shared, to) = (self.shared.clone(), request.reply_to());
                 return Outcome::Slow(Box::pin(async move {
                     let mut out = BytesMut::new();
-                    handlers::change_kv(&shared, &change).write(&mut out, to);
+                    handlers::change(&shared, &change).write(&mut out, to);
                     out
                 }));
             }
@@ -277,15 +322,16 @@ impl Service for Loop {
 struct Kept {
     epoch: Epoch,
     len: usize,
+    len_max: usize,
     /// Unquoted and standard JSON, by topic.
     answers: [HashMap<String, Answer>; 2],
 }
 
 impl Kept {
     fn get(&mut self, epoch: Epoch, topic: &str, standard: bool, ask: impl FnOnce() -> Answer) -> &Answer {
-        let full = self.answers[0].len() + self.answers[1].len() >= ROUTES_KEPT_MAX || self.len > ROUTES_KEPT_LEN_MAX;
+        let full = self.answers[0].len() + self.answers[1].len() >= ROUTES_KEPT_MAX || self.len > self.len_max;
         if self.epoch != epoch || full {
-            *self = Kept { epoch, ..Kept::default() };
+            *self = Kept { epoch, len_max: self.len_max, ..Kept::default() };
         }
         let answers = &mut self.answers[usize::from(standard)];
         if !answers.contains_key(topic) {

@@ -290,7 +290,7 @@ impl<S: Service> ConnectionTask<S> {
     ) {
         let mailboxes = self.shared.mailboxes.clone();
         let (id, to, code) = (self.conn.id, request.reply_to(), request.code);
-        let started = self.shared.control.run(slow, move |reply| {
+        let started = self.shared.control.run(request.body.len(), slow, move |reply| {
             let reply = reply.unwrap_or_else(|| {
                 let mut out = BytesMut::new();
                 let remark = format!("request {code} failed inside the server; its log has the reason");

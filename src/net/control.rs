@@ -15,6 +15,12 @@ pub const THREADS: usize = 2;
 /// Slow requests in flight, from all loops; one more is answered SYSTEM_BUSY. Each holds a connection's request and answer.
 pub const IN_FLIGHT_MAX: usize = 256;
 
+/// Bytes of their requests, if nobody says otherwise.
+pub const IN_FLIGHT_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// What a request without a body counts for.
+const REQUEST_LEN_MIN: usize = 1024;
+
 /// Threads for blocking calls (state files) started from slow requests.
 pub const BLOCKING_THREADS_MAX: usize = 4;
 
@@ -35,18 +41,29 @@ pub struct ControlRuntime {
 pub struct Control {
     handle: Handle,
     slow: Arc<Semaphore>,
+    /// Room for their requests, in KiB.
+    room: Arc<Semaphore>,
+    room_max: u32,
 }
 
 impl ControlRuntime {
     /// Starts the threads.
     pub fn start() -> Result<ControlRuntime, ControlError> {
+        ControlRuntime::bounded(IN_FLIGHT_LEN_MAX)
+    }
+
+    /// Starts the threads; slow requests in flight take at most so many bytes together.
+    pub fn bounded(in_flight_len_max: usize) -> Result<ControlRuntime, ControlError> {
+        let room_max = u32::try_from(in_flight_len_max / REQUEST_LEN_MIN).unwrap_or(u32::MAX).max(1);
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(BLOCKING_THREADS_MAX)
             .thread_name("control")
             .enable_all()
             .build()?;
-        let control = Control { handle: runtime.handle().clone(), slow: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) };
+        let (slow, room) = (Semaphore::new(IN_FLIGHT_MAX), Semaphore::new(room_max as usize));
+        let (slow, room) = (Arc::new(slow), Arc::new(room));
+        let control = Control { handle: runtime.handle().clone(), slow, room, room_max };
         Ok(ControlRuntime { runtime, control })
     }
 
@@ -68,17 +85,21 @@ impl Control {
     }
 
     /// Runs a slow request and hands its result to `done`: `None` if it panicked, the message then being in the log.
-    /// False, and nothing runs, when as many as allowed are in flight.
+    /// False, and nothing runs, when as many as allowed are in flight. `request_len` is what the request holds in bytes.
     pub(super) fn run<T: Send + 'static>(
         &self,
+        request_len: usize,
         slow: impl Future<Output = T> + Send + 'static,
         done: impl FnOnce(Option<T>) + Send + 'static,
     ) -> bool {
         let Ok(permit) = self.slow.clone().try_acquire_owned() else { return false };
+        // One that is larger than all the room runs alone.
+        let kib = u32::try_from(request_len.div_ceil(REQUEST_LEN_MIN)).unwrap_or(u32::MAX).clamp(1, self.room_max);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(kib) else { return false };
         let running = self.handle.spawn(slow);
         self.handle.spawn(async move {
             done(running.await.ok());
-            drop(permit);
+            drop((permit, room));
         });
         true
     }

@@ -152,7 +152,7 @@ impl<S: Service> EventLoop<S> {
     ) -> Arc<Self> {
         let core = Core {
             service,
-            table: Table::new(index as u16),
+            table: Table::new(index as u16, limits.spare_buffers_len_max / mailboxes.loops().max(1)),
             scratch: Box::default(),
             staged: false,
             stopping: false,

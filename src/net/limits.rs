@@ -22,6 +22,8 @@ pub struct Limits {
     pub unsent_per_connection_max: usize,
     /// Unsent bytes of all connections from which on nothing more is read from those that have a part in it.
     pub unsent_total_max: usize,
+    /// Bytes of output buffers that all loops together keep for reuse.
+    pub spare_buffers_len_max: usize,
 }
 
 /// A connection's part in the unsent bytes below which it is not to blame for the total.
@@ -38,6 +40,7 @@ impl Default for Limits {
             stalled_frame_ms: 3_000,
             unsent_per_connection_max: 4 * 1024 * 1024,
             unsent_total_max: 256 * 1024 * 1024,
+            spare_buffers_len_max: 32 * 1024 * 1024,
         }
     }
 }

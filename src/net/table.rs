@@ -12,7 +12,7 @@ use super::limits::Limits;
 use super::service::{Conn, ConnId, Outbox};
 use crate::base::clock::Millis;
 
-/// Output buffers kept for reuse, so that a connection without traffic owns none.
+/// Output buffers kept for reuse by one loop, so that a connection without traffic owns none.
 const SPARE_BUFFERS_MAX: usize = 64;
 /// Largest buffer that is kept for reuse.
 const SPARE_BUFFER_LEN_MAX: usize = 1024 * 1024;
@@ -65,6 +65,9 @@ pub(super) struct Table {
     free: Vec<u32>,
     dirty: Vec<u32>,
     spare: Vec<BytesMut>,
+    /// Bytes of `spare`.
+    spare_len: usize,
+    spare_len_max: usize,
     unsent: usize,
     /// A mail or timer staged something.
     pub commit_asked: bool,
@@ -73,13 +76,15 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(loop_index: u16) -> Self {
+    pub fn new(loop_index: u16, spare_len_max: usize) -> Self {
         Table {
             loop_index,
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
             spare: Vec::new(),
+            spare_len: 0,
+            spare_len_max,
             unsent: 0,
             commit_asked: false,
             writes: 0,
@@ -161,11 +166,16 @@ impl Table {
     }
 
     fn fresh(&mut self) -> BytesMut {
-        self.spare.pop().unwrap_or_else(|| BytesMut::with_capacity(BUFFER_LEN))
+        let Some(buffer) = self.spare.pop() else { return BytesMut::with_capacity(BUFFER_LEN) };
+        self.spare_len -= buffer.capacity();
+        buffer
     }
 
     fn keep(&mut self, out: BytesMut) {
-        if self.spare.len() < SPARE_BUFFERS_MAX && (BUFFER_LEN..=SPARE_BUFFER_LEN_MAX).contains(&out.capacity()) {
+        let len = out.capacity();
+        let room = self.spare.len() < SPARE_BUFFERS_MAX && self.spare_len + len <= self.spare_len_max;
+        if room && (BUFFER_LEN..=SPARE_BUFFER_LEN_MAX).contains(&len) {
+            self.spare_len += len;
             self.spare.push(out);
         }
     }

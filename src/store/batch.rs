@@ -56,12 +56,18 @@ pub struct Batch {
     items: Vec<Item>,
     end: u64,
     record_max: u64,
+    len_max: usize,
 }
 
 impl Batch {
     /// An empty batch for `store`'s log files: a record that would never fit into one is refused when it is staged.
     pub fn new(store: &super::Store) -> Self {
-        Batch { record_max: store.record_max(), ..Batch::default() }
+        Batch::bounded(store, BATCH_BYTES_MAX)
+    }
+
+    /// The same, full at `len_max` bytes.
+    pub fn bounded(store: &super::Store, len_max: usize) -> Self {
+        Batch { record_max: store.record_max(), len_max, ..Batch::default() }
     }
 
     /// Number of staged records.
@@ -134,8 +140,8 @@ impl Batch {
     ) -> Result<(), StageError> {
         debug_assert_eq!(u32::try_from(record.queue_id), Ok(queue.id().0));
         let at = self.bytes.len();
-        if at > BATCH_BYTES_MAX {
-            return Err(StageError::BatchFull { len: at, max: BATCH_BYTES_MAX });
+        if at > self.len_max {
+            return Err(StageError::BatchFull { len: at, max: self.len_max });
         }
         let len = match message::encode(&mut self.bytes, record) {
             Ok(len) => len as u32,

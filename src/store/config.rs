@@ -46,6 +46,8 @@ pub struct Config {
     pub delay_levels_ms: Vec<u64>,
     /// Bytes of the log's end that are kept in memory for consumers that follow it; 0 keeps none.
     pub tail_cache_len: u64,
+    /// Bytes of queue entries in memory (queue files that cannot be written) from which on appends are refused.
+    pub unwritten_units_len_max: u64,
     /// How many descriptors of queue, index and old log files are kept open.
     pub open_files_max: usize,
     /// When files go, and from when on writes are refused. `Store::set_retention` changes it while the store is open.
@@ -76,6 +78,8 @@ impl Config {
                 .collect(),
             // Half a second of the fastest senders, a minute of most; a third of what a loaded broker may take.
             tail_cache_len: 64 << 20,
+            // Three million messages.
+            unwritten_units_len_max: 64 << 20,
             open_files_max: 1024,
             retention: Retention::default(),
         }

@@ -49,8 +49,6 @@ pub use read::{Boundary, Entry, Scan, ScanLimits, ScanStatus};
 pub use recover::RecoveryReport;
 pub use retention::{DiskLevel, DiskLimits, DiskState, PathSpace, Retention, StorePart, hours_text, parse_hours};
 
-/// More units than this in memory (queue files that cannot be written) refuse appends.
-const TAIL_BYTES_MAX: u64 = 256 << 20;
 /// More units than this in memory start a derive step before its time.
 const TAIL_BYTES_WANTED: u64 = 8 << 20;
 

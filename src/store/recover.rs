@@ -28,7 +28,7 @@ use super::log::{CommitLog, LastRecord, LogStart};
 use super::queue::{Queue, QueueFiles, Queues, Touched};
 use super::state::{self, Checkpoint, CheckpointFile, Hint, HintFile};
 use super::walk::{Found, Walker};
-use super::{Config, FlushMode, Inner, Store, TAIL_BYTES_MAX, TAIL_BYTES_WANTED};
+use super::{Config, FlushMode, Inner, Store, TAIL_BYTES_WANTED};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, LockError};
 use crate::base::progress::Progress;
@@ -966,8 +966,8 @@ impl Opening {
             self.config.log_file_size,
             self.descriptors,
             self.config.flush_mode == FlushMode::Sync,
-            TAIL_BYTES_MAX,
-            TAIL_BYTES_WANTED,
+            self.config.unwritten_units_len_max,
+            TAIL_BYTES_WANTED.min(self.config.unwritten_units_len_max / 2),
             self.config.tail_cache_len,
             LogStart { first, end, flushed, last },
         )?;

@@ -250,7 +250,7 @@ requests! {
     VIEW_BROKER_STATS_DATA = 315, Broker, Cluster(Get), Served(Slow);
     CLEAN_UNUSED_TOPIC = 316, Broker, Open, Served(Slow);
     GET_BROKER_CONSUME_STATS = 317, Broker, Cluster(Get), Served(Slow);
-    UPDATE_NAMESRV_CONFIG = 318, NameServer, Open, Served(Fast);
+    UPDATE_NAMESRV_CONFIG = 318, NameServer, Open, Served(Slow);
     GET_NAMESRV_CONFIG = 319, NameServer, Open, Served(Fast);
     SEND_BATCH_MESSAGE = 320, Broker, Open, Served(Fast);
     QUERY_CONSUME_QUEUE = 321, Broker, Fields(Get), Served(Slow);

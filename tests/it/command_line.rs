@@ -100,7 +100,7 @@ fn a_configuration_is_refused_with_all_its_problems_by_line_and_touches_nothing(
         &said,
         1,
         &[
-            "broker.conf:2: brokerRole=SLAVE: replication",
+            "broker.conf:2: brokerRole=SLAVE: accepted: ASYNC_MASTER and SYNC_MASTER; replication (SLAVE) is not",
             "broker.conf:3: flushDiskType=SOMETIMES: accepted: ASYNC_FLUSH and SYNC_FLUSH",
             "broker.conf:4: aclEnable=true: access control is not built yet",
             "broker.conf:5: enableDLegerCommitLog=true: DLedger",

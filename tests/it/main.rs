@@ -3,6 +3,7 @@
 
 mod admin;
 mod background;
+mod changes;
 mod command_line;
 mod configuration;
 mod doctor;

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::keys;
+use crate::base::changes::Counts::{self, AfterRestart, AtOnce, Never};
+use crate::base::changes::{self, Asked, Rules, Told};
 use crate::base::properties;
 use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::config::Config;
 use crate::broker::handles::Handles;
 use crate::broker::keys::{Settings, TABLE};
+use crate::broker::registration::Identity;
 use crate::broker::request::OwnedRequest;
 use crate::store::{self, FlushMode, Store};
 use crate::wire::body::DataVersion;
@@ -18,31 +20,32 @@ use crate::wire::codes::response;
 /// Keys that no administrator changes from afar, as Java's default of `configBlackList`.
 const BLACK_LIST: [&str; 2] = ["configBlackList", "brokerConfigPath"];
 
-/// When a changed value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counts {
-    AtOnce,
-    AfterRestart,
-    Never,
-}
-
-use Counts::{AfterRestart, AtOnce, Never};
+const IDENTITY: Counts = Never("it says which broker this is: set it in the file that the broker starts from");
+const FOLDER: Counts = Never("folders may only be set in the file that the broker starts from");
+const FILE_SIZE: Counts = Never("the size of files cannot change for a store that has some");
 
 /// A setting by Java's name, and its value as Java prints it.
 type Row = (&'static str, Counts, fn(&Settings) -> String);
 
+/// How a broker's settings change.
+const RULES: Rules<Settings> = Rules {
+    table: &TABLE,
+    shown: |settings| ROWS.iter().map(|(name, _, value)| (*name, value(settings))).collect(),
+    counts: |key| ROWS.iter().find(|(name, ..)| *name == key).map_or(Never("it never changes here"), |row| row.1),
+};
+
 /// The settings that GET_BROKER_CONFIG tells.
-const ROWS: [Row; 58] = [
+const ROWS: &[Row] = &[
     ("accessMessageInMemoryMaxRatio", AtOnce, |s| s.broker.access_message_in_memory_max_ratio.to_string()),
     ("autoCreateSubscriptionGroup", AtOnce, |s| s.broker.auto_create_subscription_group.to_string()),
     ("autoCreateTopicEnable", AtOnce, |s| s.broker.auto_create_topic_enable.to_string()),
     ("bindAddress", AfterRestart, |s| s.broker.bind_ip.to_string()),
-    ("brokerClusterName", AfterRestart, |s| s.broker.broker_cluster_name.clone()),
+    ("brokerClusterName", IDENTITY, |s| s.broker.broker_cluster_name.clone()),
     ("brokerIP1", AfterRestart, |s| s.advertised.unwrap_or(s.broker.broker_ip1).to_string()),
-    ("brokerId", Never, |s| s.broker.broker_id.to_string()),
-    ("brokerName", AfterRestart, |s| s.name.as_ref().unwrap_or(&s.broker.broker_name).clone()),
+    ("brokerId", IDENTITY, |s| s.broker.broker_id.to_string()),
+    ("brokerName", IDENTITY, |s| s.name.as_ref().unwrap_or(&s.broker.broker_name).clone()),
     ("brokerPermission", AtOnce, |s| s.broker.broker_permission.to_string()),
-    ("brokerRole", Never, |_| "ASYNC_MASTER".to_owned()),
+    ("brokerRole", IDENTITY, |s| role_text(s.broker.sync_master).to_owned()),
     ("brokerTopicEnable", AfterRestart, |s| s.broker.broker_topic_enable.to_string()),
     ("checkCRCOnRecover", AfterRestart, |s| s.store.check_crc_on_recover.to_string()),
     ("cleanFileForciblyEnable", AtOnce, |s| s.store.retention.delete_unexpired.to_string()),
@@ -56,7 +59,7 @@ const ROWS: [Row; 58] = [
     ("diskMaxUsedSpaceRatio", AtOnce, |s| s.store.retention.clean_percent.to_string()),
     ("diskSpaceCleanForciblyRatio", AtOnce, |s| s.store.retention.force_percent.to_string()),
     ("diskSpaceWarningLevelRatio", AtOnce, |s| s.store.retention.refuse_percent.to_string()),
-    ("enablePropertyFilter", Never, |s| s.broker.enable_property_filter.to_string()),
+    ("enablePropertyFilter", AfterRestart, |s| s.broker.enable_property_filter.to_string()),
     ("eventLoops", AfterRestart, |s| s.broker.loops.to_string()),
     ("fileReservedTime", AtOnce, |s| (s.store.retention.reserved_ms / 3_600_000).to_string()),
     ("flushConsumerOffsetInterval", AtOnce, |s| s.broker.flush_consumer_offset_interval_ms.to_string()),
@@ -67,8 +70,8 @@ const ROWS: [Row; 58] = [
     ("listenPort", AfterRestart, |s| s.broker.listen_port.to_string()),
     ("litePullMessageEnable", AtOnce, |s| s.broker.lite_pull_message_enable.to_string()),
     ("longPollingEnable", AtOnce, |s| s.broker.long_polling_enable.to_string()),
-    ("mappedFileSizeCommitLog", AfterRestart, |s| s.store.log_file_size.to_string()),
-    ("mappedFileSizeConsumeQueue", AfterRestart, |s| s.store.queue_file_size.to_string()),
+    ("mappedFileSizeCommitLog", FILE_SIZE, |s| s.store.log_file_size.to_string()),
+    ("mappedFileSizeConsumeQueue", FILE_SIZE, |s| s.store.queue_file_size.to_string()),
     ("maxHashSlotNum", AfterRestart, |s| s.store.index_slots.to_string()),
     ("maxIndexNum", AfterRestart, |s| s.store.index_entries.to_string()),
     ("maxMessageSize", AtOnce, |s| s.broker.max_message_size.to_string()),
@@ -86,11 +89,12 @@ const ROWS: [Row; 58] = [
     ("shortPollingTimeMills", AtOnce, |s| s.broker.short_polling_time_mills.to_string()),
     ("slaveReadEnable", AtOnce, |s| s.broker.slave_read_enable.to_string()),
     ("startAcceptSendRequestTimeStamp", AtOnce, |s| s.broker.start_accept_send_request_time_stamp.to_string()),
-    ("storePathCommitLog", AfterRestart, |s| s.store.commit_log_dir().display().to_string()),
-    ("storePathRootDir", AfterRestart, |s| s.root.as_ref().unwrap_or(&s.store.root).display().to_string()),
+    ("storePathCommitLog", FOLDER, |s| s.store.commit_log_dir().display().to_string()),
+    ("storePathRootDir", FOLDER, |s| s.root.as_ref().unwrap_or(&s.store.root).display().to_string()),
     ("syncFlushTimeout", AtOnce, |s| s.broker.sync_flush_timeout_ms.to_string()),
     ("traceOn", AtOnce, |s| s.broker.trace_on.to_string()),
     ("traceTopicEnable", AfterRestart, |s| s.broker.trace_topic_enable.to_string()),
+    ("vipChannel", AfterRestart, |s| s.broker.vip_channel.to_string()),
 ];
 
 /// GET_BROKER_CONFIG: properties text with the settings in force, and the version that clients need.
@@ -111,90 +115,123 @@ pub(super) fn get(handles: &Handles) -> Answered {
     Ok(Answer::body(text).and("version", version))
 }
 
-/// UPDATE_BROKER_CONFIG: all of it or, with the reason, nothing. Holds until the broker stops; the file that it starts
-/// from is not touched.
+/// Every key that does something with its value, as a file would have given it.
+pub fn shown(settings: &Settings) -> Vec<(&'static str, String)> {
+    (RULES.shown)(settings)
+}
+
+/// When a changed value of a key counts.
+pub fn counts(key: &str) -> Counts {
+    (RULES.counts)(key)
+}
+
+/// UPDATE_BROKER_CONFIG: all of it or, with the reason, nothing; the remark says what became of each key. What was changed
+/// is kept in the overlay, and is on the disk when this is answered; the file that the broker starts from is not touched.
 pub(super) async fn update(handles: &Arc<Handles>, request: &OwnedRequest) -> Answered {
-    let (shared, body) = (handles.clone(), request.body.clone());
-    let changed = super::blocking(move || apply(&shared, &body)).await??;
-    // Held pulls are looked at again: the broker's permission may have gone.
-    handles.appender.rules_changed();
-    if changed.identity {
-        let config = handles.config.get();
-        let tell = |identity: &mut crate::broker::registration::Identity| {
-            identity.broker_permission = config.broker_permission;
-            identity.period_ms = config.register_name_server_period_ms;
-            identity.force = config.force_register;
-        };
-        handles.registration.identity_changed(tell).await;
-    }
-    let remark = (!changed.remarks.is_empty()).then(|| changed.remarks.join("; ").into());
+    let (shared, body, by) = (handles.clone(), request.body.clone(), request.conn.peer.to_string());
+    let before = handles.config.get();
+    let told = super::blocking(move || asked(&shared, &body, &by)).await??;
+    announce(handles, &before).await;
+    let remark = (!told.is_empty()).then(|| changes::told(&told).into());
     Ok(Answer { remark, ..Answer::empty() })
 }
 
-/// What a change leads to.
-#[derive(Debug, Default)]
-struct Changed {
-    /// The name servers have to know.
-    identity: bool,
-    /// What the administrator should know.
-    remarks: Vec<String>,
+/// Takes over what a file that was read again asks for, as far as it can count while the broker runs.
+pub async fn reload(handles: &Arc<Handles>, wanted: Settings) -> Result<Vec<Told>, String> {
+    let shared = handles.clone();
+    let work = move || {
+        let mut told = Vec::new();
+        let change = |before: &Config| {
+            let before = in_force(before, &shared.store);
+            let (after, differences) = RULES.differences(&before, &wanted);
+            told = differences;
+            let problems = after.broker.check();
+            if !problems.is_empty() {
+                return Err(problems.join("; "));
+            }
+            consequences(&shared, &before.broker, &after.broker)?;
+            shared.store.set_retention(after.store.retention);
+            Ok(after.broker)
+        };
+        shared.config.update(change, |_, after| tell_parts(&shared, after))?;
+        Ok::<_, String>(told)
+    };
+    let before = handles.config.get();
+    let told = super::blocking(work).await.map_err(|refusal| refusal.remark.into_owned())??;
+    announce(handles, &before).await;
+    Ok(told)
 }
 
-fn apply(handles: &Handles, body: &[u8]) -> Result<Changed, Refusal> {
+/// What changes with the settings and is not looked up in them: held pulls, what the name servers know.
+async fn announce(handles: &Arc<Handles>, before: &Config) {
+    // Held pulls are looked at again: the broker's permission may have gone.
+    handles.appender.rules_changed();
+    let config = handles.config.get();
+    let identity =
+        |config: &Config| (config.broker_permission, config.register_name_server_period_ms, config.force_register);
+    if identity(before) == identity(&config) {
+        return;
+    }
+    let tell = |identity: &mut Identity| {
+        identity.broker_permission = config.broker_permission;
+        identity.period_ms = config.register_name_server_period_ms;
+        identity.force = config.force_register;
+    };
+    handles.registration.identity_changed(tell).await;
+}
+
+fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal> {
     let entries = properties::parse(body)
         .map_err(|error| Refusal::system(format!("string2Properties error: {error}; nothing was changed")))?;
     if let Some(entry) = entries.iter().find(|entry| BLACK_LIST.contains(&entry.key.as_str())) {
         let remark = format!("Can not update config in black list. {} cannot be changed from afar", entry.key);
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
-    let mut changed = Changed::default();
+    let Asked { own, mut told } = handles.changes.sort(entries);
+    let overlay = &handles.changes.overlay;
     let change = |before: &Config| {
         let before = in_force(before, &handles.store);
-        let mut after = before.clone();
-        let outcome = TABLE.apply(&entries, &mut after);
-        let mut problems: Vec<_> = outcome.problems.iter().map(refused).collect();
-        for (name, counts, value) in ROWS {
-            let (old, new) = (value(&before), value(&after));
-            if counts != AtOnce && old != new {
-                problems.push(format!(
-                    "{name}={new} needs a restart, {old} is in force: set it in the file that the broker starts from"
-                ));
-            }
-        }
-        problems.extend(if problems.is_empty() { after.broker.check() } else { Vec::new() });
+        let (after, own) = RULES.judge(&before, &own, |key| overlay.get(key));
+        told.extend(own);
+        let refused: Vec<_> = told.iter().filter(|told| told.is_refused()).map(ToString::to_string).collect();
+        let problems = if refused.is_empty() { after.broker.check() } else { refused };
         if !problems.is_empty() {
             return Err(Refusal::system(format!("nothing was changed: {}", problems.join("; "))));
         }
-        if before.broker.auto_create_topic_enable != after.broker.auto_create_topic_enable {
-            handles.topics.set_auto_create(after.broker.auto_create_topic_enable).map_err(Refusal::system)?;
+        let keep = changes::to_keep(&told, by, handles.clock.now());
+        if keep.is_empty() {
+            return Ok(after.broker);
         }
-        if before.broker.broker_permission != after.broker.broker_permission {
-            handles.topics.touch().map_err(Refusal::system)?;
+        // On the disk before it counts, and back if it cannot count.
+        let kept = overlay.keep(&keep).map_err(|error| Refusal::system(format!("nothing was changed: {error}")))?;
+        let applied = consequences(handles, &before.broker, &after.broker);
+        if let Err(problem) = applied.and_then(|()| handles.changes.apply(&told)) {
+            let restored = overlay.restore(kept).map_or_else(|error| format!("; {error}"), |()| String::new());
+            return Err(Refusal::system(format!("nothing was changed: {problem}{restored}")));
         }
-        changed.remarks = outcome.warnings;
-        changed.remarks.extend(outcome.unused.iter().map(|key| format!("{key} changes nothing here")));
-        let identity =
-            |config: &Config| (config.broker_permission, config.register_name_server_period_ms, config.force_register);
-        changed.identity = identity(&before.broker) != identity(&after.broker);
-        for (name, _, value) in ROWS {
-            let (old, new) = (value(&before), value(&after));
-            if old != new {
-                tracing::info!("an administrator changes {name} from {old} to {new}, until the broker stops");
-            }
-        }
-        // Behind everything that may fail; one change at a time.
+        tracing::info!("{by} changed settings, kept in {}: {}", overlay.path().display(), changes::told(&told));
         handles.store.set_retention(after.store.retention);
         Ok(after.broker)
     };
-    handles.config.update(change, |_, after| {
-        handles.groups.set_auto_create(after.auto_create_subscription_group);
-        handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
-    })?;
-    Ok(changed)
+    handles.config.update(change, |_, after| tell_parts(handles, after))?;
+    Ok(told)
 }
 
-fn refused(problem: &keys::Problem) -> String {
-    format!("{}={}: {}", problem.key, problem.value, problem.what)
+/// What is written somewhere else when the settings change.
+fn consequences(handles: &Handles, before: &Config, after: &Config) -> Result<(), String> {
+    if before.auto_create_topic_enable != after.auto_create_topic_enable {
+        handles.topics.set_auto_create(after.auto_create_topic_enable).map_err(|error| error.to_string())?;
+    }
+    if before.broker_permission != after.broker_permission {
+        handles.topics.touch().map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Parts that keep a setting themselves.
+fn tell_parts(handles: &Handles, after: &Config) {
+    handles.groups.set_auto_create(after.auto_create_subscription_group);
+    handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
 }
 
 /// The settings in force, as a file would have given them.
@@ -202,6 +239,10 @@ fn in_force(broker: &Config, store: &Store) -> Settings {
     let retention = (*store.retention()).clone();
     let store = store::Config { retention, ..store.config().clone() };
     Settings { broker: broker.clone(), store, ..Settings::new(Path::new("")) }
+}
+
+fn role_text(sync_master: bool) -> &'static str {
+    if sync_master { "SYNC_MASTER" } else { "ASYNC_MASTER" }
 }
 
 fn flush_text(mode: FlushMode) -> &'static str {
@@ -224,6 +265,7 @@ fn delay_text(levels_ms: &[u64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::disk::RealDisk;
     use crate::base::keys::Does;
     use crate::broker::fixture::Broker;
     use crate::wire::codes::request::{GET_BROKER_CONFIG, UPDATE_BROKER_CONFIG};
@@ -250,8 +292,10 @@ mod tests {
         let broker = Broker::new("config-round");
         let before = broker.call(1, GET_BROKER_CONFIG, &[], &[]).body;
         let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], &before);
-        assert_eq!((answer.code, answer.remark.as_str()), (0, ""));
+        assert_eq!(answer.code, 0, "{}", answer.remark);
+        assert!(answer.remark.split("; ").all(|told| told.ends_with(": unchanged")), "{}", answer.remark);
         assert_eq!(broker.call(1, GET_BROKER_CONFIG, &[], &[]).body, before);
+        assert!(!broker.handles.changes.overlay.path().exists(), "nothing was changed, so nothing is kept");
     }
 
     #[test]
@@ -261,7 +305,9 @@ mod tests {
         let before = version(&broker);
         let body = b"brokerPermission=4\nmaxMessageSize=1000\nautoCreateSubscriptionGroup=false\nautoCreateTopicEnable=false\n";
         let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body);
-        assert_eq!((answer.code, answer.remark.as_str()), (0, ""));
+        let expected = "brokerPermission=4: applied, was 6; maxMessageSize=1000: applied, was 4194304; \
+                        autoCreateSubscriptionGroup=false: applied, was true; autoCreateTopicEnable=false: applied, was true";
+        assert_eq!((answer.code, answer.remark.as_str()), (0, expected));
         assert_eq!(told(&broker, "brokerPermission"), "4");
         assert_eq!(told(&broker, "maxMessageSize"), "1000");
         assert!(version(&broker) > before, "name servers see that something changed");
@@ -279,16 +325,21 @@ mod tests {
             (
                 "maxMessageSize=1000\nbrokerPermission=9",
                 1,
-                "brokerPermission=9: accepted is a whole number from 0 to 6",
+                "brokerPermission=9: refused, accepted is a whole number from 0 to 6",
             ),
             (
-                "traceOn=false\nflushDiskType=SYNC_FLUSH",
+                "traceOn=false\nstorePathRootDir=/tmp/x",
                 1,
-                "flushDiskType=SYNC_FLUSH needs a restart, ASYNC_FLUSH is in force",
+                "storePathRootDir=/tmp/x: refused, folders may only be set in",
             ),
-            ("traceOn=perhaps", 1, "traceOn=perhaps: accepted are true and false"),
+            (
+                "traceOn=false\nmapedFileSizeCommitLog=8192",
+                1,
+                "mapedFileSizeCommitLog=8192: refused, the size of files",
+            ),
+            ("traceOn=perhaps", 1, "traceOn=perhaps: refused, accepted are true and false"),
             ("brokerRole=SLAVE", 1, "replication"),
-            ("brokerName=other", 1, "brokerName=other needs a restart, broker-a is in force"),
+            ("brokerName=other", 1, "brokerName=other: refused, it says which broker this is"),
             ("traceOn=false\nbrokerConfigPath=/tmp/x", 16, "Can not update config in black list."),
             ("a=\\uZ", 1, "string2Properties error"),
         ] {
@@ -296,7 +347,56 @@ mod tests {
             assert_eq!(answer.code, code, "{body}: {}", answer.remark);
             assert!(answer.remark.contains(told), "{body}: {}", answer.remark);
             assert_eq!(broker.call(1, GET_BROKER_CONFIG, &[], &[]).body, before, "{body} changed something");
+            assert_eq!(broker.handles.changes.overlay.all(), [], "{body} is kept");
         }
+    }
+
+    #[test]
+    fn what_was_changed_is_on_the_disk_when_it_is_answered_with_who_when_and_what_was() {
+        let broker = Broker::new("config-kept");
+        let body = b"maxMessageSize=1000\nflushDiskType=SYNC_FLUSH\ntraceOn=true\nnoSuchKey=1\n";
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body);
+        let expected = "maxMessageSize=1000: applied, was 4194304; flushDiskType=SYNC_FLUSH: stored, needs a restart, until \
+                        then ASYNC_FLUSH; traceOn=true: unchanged; noSuchKey: ignored, no key that is known here";
+        assert_eq!((answer.code, answer.remark.as_str()), (0, expected));
+        assert_eq!(told(&broker, "flushDiskType"), "ASYNC_FLUSH", "what is told is in force");
+        let path = broker.dir.join("config").join(changes::FILE_NAME);
+        let kept = changes::Overlay::read(&RealDisk, &path).unwrap();
+        let change = |key: &str, value: &str, was: &str| changes::Change {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            was: was.to_owned(),
+            by: Broker::conn(1).peer.to_string(),
+            at: crate::broker::fixture::START,
+        };
+        let size = change("maxMessageSize", "1000", "4194304");
+        assert_eq!(kept, [size.clone(), change("flushDiskType", "SYNC_FLUSH", "ASYNC_FLUSH")]);
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], b"flushDiskType=ASYNC_FLUSH");
+        assert_eq!(answer.remark, "flushDiskType=ASYNC_FLUSH: applied, was SYNC_FLUSH from the next start on");
+        assert_eq!(changes::Overlay::read(&RealDisk, &path).unwrap()[1].value, "ASYNC_FLUSH");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_not_changed() {
+        let broker = Broker::new("config-unkept");
+        std::fs::create_dir_all(broker.dir.join("config").join("overlay.properties.tmp")).unwrap();
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], b"maxMessageSize=1000");
+        assert!(answer.code == 1 && answer.remark.starts_with("nothing was changed: cannot "), "{}", answer.remark);
+        assert_eq!(told(&broker, "maxMessageSize"), "4194304");
+    }
+
+    #[test]
+    fn a_file_that_was_read_again_changes_what_can_change_and_names_the_rest() {
+        let broker = Broker::new("config-reload");
+        let mut wanted = in_force(&broker.handles.config.get(), &broker.handles.store);
+        wanted.broker.max_message_size = 1000;
+        wanted.store.flush_mode = FlushMode::Sync;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lines = runtime.block_on(reload(&broker.handles, wanted)).unwrap();
+        let expected = "flushDiskType=SYNC_FLUSH: needs a restart, until then ASYNC_FLUSH; maxMessageSize=1000: applied, was 4194304";
+        assert_eq!(changes::told(&lines), expected);
+        assert_eq!(told(&broker, "maxMessageSize"), "1000");
+        assert_eq!(broker.handles.changes.overlay.all(), [], "what a file says is kept by the file");
     }
 
     #[test]
@@ -305,8 +405,12 @@ mod tests {
         let answer =
             broker.call(1, UPDATE_BROKER_CONFIG, &[], b"traceOn=false\ntraceOnn=1\nsendMessageThreadPoolNums=4");
         assert_eq!(answer.code, 0, "{}", answer.remark);
-        assert!(answer.remark.contains("traceOnn is no key that is known here"), "{}", answer.remark);
-        assert!(answer.remark.contains("sendMessageThreadPoolNums ("), "{}", answer.remark);
+        assert!(
+            answer.remark.contains("traceOnn: ignored, no key that is known here; did you mean traceOn?"),
+            "{}",
+            answer.remark
+        );
+        assert!(answer.remark.contains("sendMessageThreadPoolNums: ignored, "), "{}", answer.remark);
         assert_eq!(told(&broker, "traceOn"), "false");
     }
 }

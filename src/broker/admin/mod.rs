@@ -3,7 +3,7 @@
 //! code. What runs on an event loop and what beside it is said by the table of codes (`wire::codes`).
 
 mod clients;
-mod config;
+pub mod config;
 mod diagnostics;
 mod expired;
 mod groups;

@@ -347,3 +347,18 @@ fn what_was_acknowledged_is_there_after_a_restart() {
         }
     }
 }
+
+#[test]
+fn a_synchronous_master_without_a_slave_stores_and_says_that_no_slave_has_it() {
+    for sync_flush in [false, true] {
+        let options = Options { sync_flush, configure: |config| config.sync_master = true, ..Options::default() };
+        let broker = TestBroker::start("send-sync-master", options);
+        let mut client = broker.connect();
+        let answer = client.put("T", 0, "stored", "");
+        assert_eq!((answer.code, answer.number("queueOffset")), (response::SLAVE_NOT_AVAILABLE, 0), "{answer:?}");
+        assert!(OffsetMessageId::parse(answer.get("msgId")).is_some(), "the whole header, as for a good answer");
+        // Who does not wait is not told.
+        let answer = client.put("T", 0, "unwatched", &properties(&[("WAIT", "false")]));
+        assert_eq!((answer.code, answer.number("queueOffset")), (response::SUCCESS, 1), "{answer:?}");
+    }
+}
