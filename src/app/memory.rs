@@ -124,7 +124,8 @@ impl Memory {
         let defaults = LoopMemory::default();
         let per_loop = |share: Share| self.len(share) / config.loops.max(1);
         config.memory = LoopMemory {
-            batch_len_max: per_loop(BATCH).min(store::BATCH_BYTES_MAX),
+            // Its buffer doubles when it grows.
+            batch_len_max: (per_loop(BATCH) / 2).min(store::BATCH_BYTES_MAX),
             waiting_sends_len_max: per_loop(WAITING),
             held_pulls_max: defaults.held_pulls_max.min(per_loop(HELD) / HELD_PULL_LEN as usize),
             flush_waits_max: defaults.flush_waits_max.min(per_loop(FLUSH) / FLUSH_WAIT_LEN as usize),
@@ -140,7 +141,7 @@ impl Memory {
 
     /// What does not fit into it.
     pub fn problems(self, config: &broker::Config) -> Option<String> {
-        let largest = self.limits().frame_len_max.min(config.memory.batch_len_max);
+        let largest = self.limits().frame_len_max;
         (config.max_message_size > largest && self.0 < LIMIT).then(|| {
             format!(
                 "instance.memory_limit leaves {} for one message and maxMessageSize is {}: raise the one or lower the other",
@@ -242,7 +243,7 @@ mod tests {
                         + limits.connections_max as u64 * CONNECTION_LEN
                 };
                 let memory = &config.memory;
-                let of_loop = (memory.batch_len_max + memory.waiting_sends_len_max) as u64
+                let of_loop = (2 * memory.batch_len_max + memory.waiting_sends_len_max) as u64
                     + memory.held_pulls_max as u64 * HELD_PULL_LEN
                     + memory.flush_waits_max as u64 * FLUSH_WAIT_LEN;
                 let broker = net(&large.limits())
@@ -276,12 +277,13 @@ mod tests {
 
     #[test]
     fn a_message_that_does_not_fit_is_told_before_the_start() {
-        let (mut config, mut store) = (broker::Config::default(), store::Config::new("s"));
-        Memory(LIMIT_MIN).bound_broker(&mut config, &mut store);
-        assert_eq!(Memory(LIMIT_MIN).problems(&config), None);
-        config.max_message_size = 12 << 20;
-        let told = Memory(LIMIT_MIN).problems(&config).expect("8 MiB for one message");
-        assert!(told.contains("leaves 8MiB") && told.contains("maxMessageSize is 12MiB"), "{told}");
+        // The broker of a process with both roles and the smallest limit.
+        let memory = Memory::of_roles(LIMIT_MIN, true).1;
+        let mut config = broker::Config::default();
+        assert_eq!(memory.problems(&config), None);
+        config.max_message_size = 15 << 20;
+        let told = memory.problems(&config).expect("14 MiB for one message");
+        assert!(told.contains("leaves 14MiB") && told.contains("maxMessageSize is 15MiB"), "{told}");
     }
 
     #[test]

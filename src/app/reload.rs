@@ -1,13 +1,16 @@
 //! SIGHUP: the log is opened anew, the files are read again, and what can change while the process runs changes. A file
 //! that cannot be used changes nothing. Everything that was found is said in the log, line by line.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::config_command::is_toml;
 use super::logging::Log;
 use super::plan::Plan;
-use crate::base::changes::Told;
+use super::settings::{Role, Setting, Unit};
+use crate::base::changes::{Fate, Told};
 use crate::broker::admin::config as broker_config;
 use crate::broker::handles::Handles;
 use crate::broker::keys::Settings;
@@ -50,7 +53,12 @@ impl Running<'_> {
 
     fn take_over(&self, wanted: Plan) -> Result<Vec<String>, Vec<String>> {
         let mut told = Vec::new();
-        let line = |told: Vec<Told>| told.into_iter().map(|told| told.to_string()).collect::<Vec<_>>();
+        // In the words of the file.
+        let toml = self.plan.file.as_ref().is_some_and(|(name, _)| is_toml(Path::new(name)));
+        let line = |role: Role, told: Vec<Told>| {
+            let lines = told.into_iter().map(|told| if toml { as_setting(role, told) } else { told }.to_string());
+            lines.collect::<Vec<_>>()
+        };
         wanted.warnings.iter().filter(|warning| !self.plan.warnings.contains(*warning)).for_each(|warning| {
             tracing::warn!("reload: {warning}");
         });
@@ -63,10 +71,10 @@ impl Running<'_> {
             let mut settings = Settings::new(&plan.store.root);
             (settings.broker, settings.store) = (plan.config, plan.store);
             let reloaded = self.control.block_on(broker_config::reload(handles, settings));
-            told.extend(line(reloaded.map_err(|problem| vec![problem])?));
+            told.extend(line(Role::Broker, reloaded.map_err(|problem| vec![problem])?));
         }
         if let (Some(settings), Some(plan)) = (self.name_server, &wanted.namesrv) {
-            told.extend(line(settings.reload(&plan.config)));
+            told.extend(line(Role::Namesrv, settings.reload(&plan.config)));
         }
         let log = self.log.reload(&self.plan.log, &wanted.log).map_err(|problem| vec![problem])?;
         told.extend(log);
@@ -76,4 +84,18 @@ impl Running<'_> {
         }
         Ok(told)
     }
+}
+
+/// What became of a key, by the name of its setting and with values as a file in TOML has them.
+fn as_setting(role: Role, told: Told) -> Told {
+    let Some(setting) = Setting::of_key(role, &told.key).filter(|setting| setting.unit != Unit::Address) else {
+        return told;
+    };
+    let written = |value: String| setting.unit.write(&value).unwrap_or(value);
+    let fate = match told.fate {
+        Fate::Applied { was } => Fate::Applied { was: written(was) },
+        Fate::AtRestart { in_force } => Fate::AtRestart { in_force: written(in_force) },
+        other => other,
+    };
+    Told { asked: setting.path.to_owned(), value: written(told.value), fate, ..told }
 }

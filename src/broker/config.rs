@@ -110,7 +110,7 @@ pub struct LoopMemory {
 impl Default for LoopMemory {
     fn default() -> Self {
         LoopMemory {
-            batch_len_max: store::BATCH_BYTES_MAX,
+            batch_len_max: store::BATCH_BYTES_MAX / 2,
             waiting_sends_len_max: 64 << 20,
             held_pulls_max: HELD_PULLS_MAX,
             flush_waits_max: FLUSH_WAITS_MAX,

@@ -159,8 +159,8 @@ fn a_reload_changes_what_can_change_names_the_rest_and_a_bad_file_changes_nothin
          [instance]\nmemory_limit = \"512MiB\"\n",
     );
     server.signal("HUP");
-    server.wait_for("reload: maxMessageSize=2097152: applied, was 4194304");
-    server.wait_for("reload: flushDiskType=SYNC_FLUSH: needs a restart, until then ASYNC_FLUSH");
+    server.wait_for("reload: broker.send.max_message_size=\"2MiB\": applied, was \"4MiB\"");
+    server.wait_for("reload: broker.flush.mode=\"sync\": needs a restart, until then \"async\"");
     server.wait_for("reload: log.level=info,net=debug: applied, was info");
     server.wait_for("reload: instance.memory_limit=512MiB: needs a restart");
     assert_eq!(told(&home, ports, "maxMessageSize"), "2097152");
