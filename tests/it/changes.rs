@@ -241,3 +241,33 @@ fn an_idle_server_writes_nothing_round_after_round() {
     assert!(!after.contains('\u{1b}'), "no colour codes in files");
     server.stop();
 }
+
+#[test]
+fn a_log_in_json_is_an_object_a_line_and_files_are_put_aside_at_their_size() {
+    let home = Folder::new("json");
+    let ports = Ports::free();
+    file(
+        &home,
+        ports,
+        "[log]\nformat = \"json\"\ndir = \"logs\"\nlevel = \"debug\"\nfile_size = \"4KiB\"\nfiles = 3\n",
+    );
+    let server = Server::start(home.path(), &["run", "-c", "x.toml"]);
+    // Every change is a line of its own.
+    for number in 0..60 {
+        assert_eq!(change(&home, ports, "maxMessageSize", &(1000 + number).to_string()).code, Some(0));
+    }
+    server.stop();
+    let mut names: Vec<_> =
+        fs::read_dir(home.join("logs")).expect("logs").flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["x.log", "x.log.1", "x.log.2"]);
+    for name in names {
+        let text = fs::read_to_string(home.join("logs").join(name)).expect("a log");
+        assert!(text.len() <= 4096, "{}", text.len());
+        for line in text.lines() {
+            let object: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(object["level"].is_string() && object["fields"]["message"].is_string(), "{line}");
+        }
+    }
+}
