@@ -32,6 +32,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("crc32fast", &["base/", "wire/"]),
     ("fastrand", &["base/", "bench/", "broker/"]),
     ("flate2", &["wire/"]),
+    ("hyper", &["net/http.rs", "net/http/"]),
     ("if_addrs", &["app/advertise.rs"]),
     ("lz4_flex", &["wire/"]),
     ("memmap2", &["store/"]),

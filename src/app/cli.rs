@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::monitor_conf::Place;
 use crate::bench;
 
 /// One executable that replaces a RocketMQ installation.
@@ -62,6 +63,9 @@ pub struct Process {
     /// File with the process id while it runs [of a daemon: /run/rocketmq/NAME.pid]
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Where /metrics, /livez and /readyz are served: IP:PORT, :PORT or off [default: 0.0.0.0:5557; a name server alone: 5558]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<Place>,
     /// Set by --daemon for the process that it starts
     #[arg(long, hide = true)]
     pub detached: bool,

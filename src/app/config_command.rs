@@ -52,8 +52,7 @@ fn show(args: &ConfigFile) -> Result<(), Vec<String>> {
     }
     let (mut layers, home) = (load(&args.file)?, home());
     overlays::over(&mut layers, args.data.as_deref(), home.as_deref())?;
-    let of_process = |role: Role| [Role::Log, Role::Instance].contains(&role);
-    for row in SETTINGS.iter().filter(|row| layers.roles.contains(&row.role()) || of_process(row.role())) {
+    for row in SETTINGS.iter().filter(|row| layers.roles.contains(&row.role()) || !row.role().starts()) {
         let shipped = DEFAULTS.iter().find_map(|(_, text)| explain::comment(text, row));
         match (layers.effective(row), shipped.as_ref().and_then(|(_, line)| line.split_once(" = "))) {
             (Some(given), _) => println!("{} = {}  # {}", row.path, given.written, given.origin),
@@ -219,6 +218,7 @@ fn section(role: Role) -> &'static str {
     match role {
         Role::Namesrv => "namesrv",
         Role::Broker => "broker",
+        Role::Metrics => "metrics",
         Role::Log => "log",
         Role::Instance => "instance",
     }

@@ -32,11 +32,13 @@ const MEMORY_MIN_KIB: u64 = 256 << 10;
 /// No machine with a working clock is older: 2024-01-01.
 const CLOCK_MIN_MS: u64 = 1_704_067_200_000;
 /// The ports of a machine with a name server and a broker, and who needs them.
-const PORTS: [(u16, &str); 4] = [
+const PORTS: [(u16, &str); 6] = [
     (9876, "name server: brokers and all clients"),
     (10911, "broker: all clients"),
     (10909, "broker, VIP channel: clients before 4.5"),
     (10912, "broker, replication: slaves"),
+    (5557, "broker, metrics: Prometheus"),
+    (5558, "name server, metrics: Prometheus"),
 ];
 
 /// How much a finding matters.

@@ -61,7 +61,7 @@ fn setting(row: &'static Setting) -> String {
     let older = match row.role() {
         Role::Namesrv => row.keys().flat_map(|key| older(&namesrv::config::TABLE, key)).collect::<Vec<_>>(),
         Role::Broker => row.keys().flat_map(|key| older(&broker_conf::TABLE, key)).collect(),
-        Role::Log | Role::Instance => Vec::new(),
+        Role::Log | Role::Metrics | Role::Instance => Vec::new(),
     };
     if !older.is_empty() {
         lines.push(format!("  in Java   {}", older.join(", ")));
@@ -78,7 +78,7 @@ fn changes(row: &Setting) -> String {
         Role::Namesrv => (namesrv::config::counts(key), "updateNamesrvConfig"),
         Role::Broker => (crate::broker::admin::config::counts(key), "updateBrokerConfig"),
         Role::Log if row.path == LOG_LEVEL => (Counts::AtOnce, "updateBrokerConfig or updateNamesrvConfig"),
-        Role::Log | Role::Instance => (Counts::AfterRestart, ""),
+        Role::Log | Role::Metrics | Role::Instance => (Counts::AfterRestart, ""),
     };
     match row.keys().map(counts).last() {
         Some((Counts::AtOnce, command)) => {
@@ -124,7 +124,7 @@ pub fn page() -> String {
         let java = match row.role() {
             Role::Namesrv => row.keys().flat_map(|key| older(&namesrv::config::TABLE, key)).collect::<Vec<_>>(),
             Role::Broker => row.keys().flat_map(|key| older(&broker_conf::TABLE, key)).collect(),
-            Role::Log | Role::Instance => Vec::new(),
+            Role::Log | Role::Metrics | Role::Instance => Vec::new(),
         };
         page.push_str(&format!("| `{}` | {default} | {} | {about} |\n", row.place().1, java.join(", ")));
     }

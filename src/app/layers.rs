@@ -12,7 +12,7 @@ use super::broker_conf;
 use super::keys::{Does, Problem, Table, nearest};
 use super::properties::Entry;
 use super::settings::{Role, SETTINGS, Setting, Unit, in_unit_of};
-use super::{logging, memory, namesrv_conf};
+use super::{logging, memory, monitor_conf, namesrv_conf};
 use crate::namesrv;
 
 /// The embedded defaults, which are also the documentation.
@@ -248,6 +248,7 @@ impl Layers {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.apply(Role::Namesrv, &namesrv_conf::TABLE, &mut namesrv::Config::default());
         problems.extend(self.apply(Role::Broker, &broker_conf::TOML, &mut broker_conf::Settings::new(Path::new(""))));
+        problems.extend(self.apply(Role::Metrics, &monitor_conf::TABLE, &mut monitor_conf::Settings::default()));
         problems.extend(self.apply(Role::Log, &logging::TABLE, &mut logging::Settings::default()));
         problems.extend(self.apply(Role::Instance, &memory::TABLE, &mut memory::Settings::default()));
         problems
@@ -287,6 +288,16 @@ mod tests {
             assert_eq!(layers.apply(Role::Broker, &broker_conf::TOML, &mut broker), Vec::<String>::new());
             let defaults = broker_conf::Settings::new(Path::new("/h/store"));
             assert_eq!((&broker.broker, &broker.store), (&defaults.broker, &defaults.store));
+            let mut metrics = monitor_conf::Settings::default();
+            assert_eq!(layers.apply(Role::Metrics, &monitor_conf::TABLE, &mut metrics), Vec::<String>::new());
+            let port = if layers.roles.contains(&Role::Broker) {
+                monitor_conf::BROKER_PORT
+            } else {
+                monitor_conf::NAMESRV_PORT
+            };
+            assert_eq!(metrics.place.address(0), monitor_conf::Place::Default.address(port));
+            metrics.place = monitor_conf::Place::Default;
+            assert_eq!(metrics, monitor_conf::Settings::default());
             let mut log = logging::Settings::default();
             assert_eq!(layers.apply(Role::Log, &logging::TABLE, &mut log), Vec::<String>::new());
             assert_eq!(log, logging::Settings::default());

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::config_command::is_toml;
 use super::keys::nearest;
-use super::layers;
+use super::layers::{self, Layers};
+use super::monitor_conf::{self, Place};
 use super::properties;
-use super::settings::Role;
+use super::settings::{Role, Setting};
 use super::{broker_conf, namesrv_conf};
 use crate::namesrv;
+
+/// Name under which a file's port for metrics is kept; no key of Java's.
+const METRICS_PORT: &str = "(metrics port)";
 
 /// One process of the cluster, by Java's keys.
 #[derive(Clone, Debug, Default)]
@@ -81,11 +85,15 @@ fn read(file: &Path, members: &mut Vec<Member>, findings: &mut Vec<String>) {
             let of_slave =
                 |problem: &String| [": broker.id = ", ": broker.role = "].iter().any(|part| problem.contains(part));
             findings.extend(layers.problems().into_iter().filter(|problem| !of_slave(problem)));
-            for role in layers.roles.iter().filter(|role| [Role::Namesrv, Role::Broker].contains(role)) {
+            for role in layers.roles.iter().filter(|role| role.starts()) {
                 let given = layers.given.iter().filter(|given| given.setting.role() == *role);
-                let values = given
+                let mut values: BTreeMap<_, _> = given
                     .flat_map(|given| given.setting.keys().map(str::to_owned).zip(given.values.iter().cloned()))
                     .collect();
+                // One process has one port for metrics, however many roles.
+                if layers.roles.iter().rfind(|role| role.starts()) == Some(role) {
+                    values.extend(metrics_port(&layers).map(|port| (METRICS_PORT.to_owned(), port.to_string())));
+                }
                 members.push(Member { file: name.clone(), is_broker: *role == Role::Broker, values });
             }
         }
@@ -95,6 +103,15 @@ fn read(file: &Path, members: &mut Vec<Member>, findings: &mut Vec<String>) {
 
 fn is_known(key: &str) -> bool {
     broker_conf::TABLE.names().any(|name| name == key) || namesrv::config::TABLE.names().any(|name| name == key)
+}
+
+/// Where a file's process serves its metrics.
+fn metrics_port(layers: &Layers) -> Option<u16> {
+    let given = Setting::find("metrics.listen").and_then(|setting| layers.effective(setting));
+    let place = given.and_then(|given| given.values.first()?.parse().ok()).unwrap_or(Place::Default);
+    let is_broker = layers.roles.contains(&Role::Broker);
+    let default = if is_broker { monitor_conf::BROKER_PORT } else { monitor_conf::NAMESRV_PORT };
+    place.address(default).map(|address| address.port())
 }
 
 /// A file of a name server names nothing that only brokers have.
@@ -139,16 +156,16 @@ impl Member {
     /// Every port that it opens, with what it is for.
     fn ports(&self) -> Vec<(u16, &'static str)> {
         let Some(port) = self.port() else { return Vec::new() };
+        let metrics = self.get(METRICS_PORT).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+        let mut ports: Vec<_> = metrics.map(|port| (port, "its metrics port ([metrics] listen)")).into_iter().collect();
+        ports.push((port, "its port"));
         if !self.is_broker {
-            return vec![(port, "its port")];
+            return ports;
         }
         let ha = self.get("haListenPort").and_then(|port| port.parse().ok()).filter(|port| *port > 0);
         let ha = ha.unwrap_or(port.saturating_add(1));
-        vec![
-            (port, "its port"),
-            (port.saturating_sub(2), "its VIP port (listenPort - 2)"),
-            (ha, "its HA port (listenPort + 1)"),
-        ]
+        ports.extend([(port.saturating_sub(2), "its VIP port (listenPort - 2)"), (ha, "its HA port (listenPort + 1)")]);
+        ports
     }
 
     fn store(&self) -> String {
@@ -334,14 +351,25 @@ mod tests {
         port: &'static str,
         store: &'static str,
         servers: &'static [&'static str],
+        /// In TOML only.
+        metrics: usize,
     }
 
     const SERVERS: &[&str] = &["127.0.0.1:9876", "127.0.0.1:9877"];
 
     /// Two name servers, two masters, two slaves on one machine, without a mistake.
     fn cluster() -> Vec<Process> {
-        let namesrv =
-            |file, port| Process { file, cluster: "", name: "", id: 0, role: "", port, store: "", servers: &[] };
+        let namesrv = |file, port| Process {
+            file,
+            cluster: "",
+            name: "",
+            id: 0,
+            role: "",
+            port,
+            store: "",
+            servers: &[],
+            metrics: 0,
+        };
         let broker = |file, name, id, role, port, store| Process {
             file,
             cluster: "C",
@@ -351,15 +379,18 @@ mod tests {
             port,
             store,
             servers: SERVERS,
+            metrics: 0,
         };
-        vec![
+        let mut cluster = vec![
             namesrv("namesrv-1", "9876"),
             namesrv("namesrv-2", "9877"),
             broker("broker-a", "broker-a", 0, "SYNC_MASTER", "10911", "/data/a"),
             broker("broker-a-s", "broker-a", 1, "SLAVE", "11911", "/data/a-s"),
             broker("broker-b", "broker-b", 0, "SYNC_MASTER", "12911", "/data/b"),
             broker("broker-b-s", "broker-b", 1, "SLAVE", "13911", "/data/b-s"),
-        ]
+        ];
+        cluster.iter_mut().enumerate().for_each(|(index, process)| process.metrics = 5560 + index);
+        cluster
     }
 
     impl Process {
@@ -378,11 +409,12 @@ mod tests {
         fn toml(&self) -> String {
             let Process { cluster, name, id, role, port, store, servers, .. } = self;
             if name.is_empty() {
-                return format!("[namesrv]\nlisten = \"0.0.0.0:{port}\"\n");
+                return format!("[metrics]\nlisten = \":{}\"\n[namesrv]\nlisten = \"0.0.0.0:{port}\"\n", self.metrics);
             }
             format!(
-                "[broker]\ncluster = \"{cluster}\"\nname = \"{name}\"\nid = {id}\nrole = \"{}\"\n\
+                "[metrics]\nlisten = \":{}\"\n[broker]\ncluster = \"{cluster}\"\nname = \"{name}\"\nid = {id}\nrole = \"{}\"\n\
                  listen = \"0.0.0.0:{port}\"\nname_servers = {servers:?}\n[broker.store]\ndata = \"{store}\"\n",
+                self.metrics,
                 role.to_lowercase()
             )
         }
@@ -463,5 +495,15 @@ mod tests {
             let findings = lint(&alone, toml).expect_err("no slave");
             assert!(findings.iter().any(|finding| finding.contains("SYNC_MASTER without a slave")), "{findings:?}");
         }
+    }
+
+    #[test]
+    fn files_of_ours_on_one_machine_need_ports_for_metrics_of_their_own() {
+        let mut processes = cluster();
+        processes[3].metrics = 5562;
+        let findings = lint(&processes, true).expect_err("broker-a has it");
+        let expected = "port 5562 is its metrics port ([metrics] listen) here and its metrics port";
+        assert!(findings.iter().any(|finding| finding.contains(expected)), "{findings:?}");
+        assert!(lint(&processes, false).is_ok(), "Java's files say nothing of it, and a start by them goes on without");
     }
 }

@@ -23,6 +23,8 @@ pub mod lint;
 pub mod logging;
 pub mod memory;
 pub mod migrate;
+pub mod monitor;
+pub mod monitor_conf;
 pub mod namesrv_conf;
 pub mod overlays;
 pub mod plan;

@@ -158,7 +158,9 @@ impl Surroundings for InProcess {
             let what = match setting.role() {
                 Role::Namesrv => "it is a setting of name servers",
                 Role::Broker => "it is a setting of brokers",
-                Role::Log | Role::Instance => "it is a setting of the process: set it in the file that it starts from",
+                Role::Log | Role::Metrics | Role::Instance => {
+                    "it is a setting of the process: set it in the file that it starts from"
+                }
             };
             return Some(Err(what.to_owned()));
         }

@@ -12,6 +12,7 @@ use super::cli;
 use super::keys::Table;
 use super::layers::{self, Layers};
 use super::memory::{self, Memory};
+use super::monitor_conf::{self, Place};
 use super::overlays::{self, Kept};
 use super::settings::{Role, Setting};
 use super::{daemon, logging, namesrv_conf, preflight, properties};
@@ -26,6 +27,10 @@ pub struct Plan {
     pub namesrv: Option<NamesrvPlan>,
     /// The broker, if there is one.
     pub broker: Option<BrokerPlan>,
+    /// Whether it is `rocketmq dev`, which a port that somebody else has must not stop.
+    pub development: bool,
+    /// Where metrics are served.
+    pub metrics: monitor_conf::Settings,
     /// How to log.
     pub log: logging::Settings,
     /// Settings of the process as a whole.
@@ -93,6 +98,7 @@ pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
     settings.broker.listen_port = args.broker_port;
     settings.broker.namesrv_addrs = vec![format!("127.0.0.1:{}", args.namesrv_port)];
     let advertised = advertise::choose_for_development(args.advertise, &candidates);
+    plan.development = true;
     plan.namesrv = Some(NamesrvPlan { config: namesrv, data: data.join("namesrv") });
     plan.broker = Some(BrokerPlan::new(settings, data.join("store"), advertised, candidates));
     plan.bounded()
@@ -153,6 +159,9 @@ pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
     let mut plan = Plan { file: Some((name.clone(), of_file)), kept, ..Plan::default() };
     let mut problems = layers.apply(Role::Log, &logging::TABLE, &mut plan.log);
     problems.extend(layers.apply(Role::Instance, &memory::TABLE, &mut plan.instance));
+    problems.extend(layers.apply(Role::Metrics, &monitor_conf::TABLE, &mut plan.metrics));
+    // A file describes a service, and a service without its metrics is one that nobody watches.
+    plan.metrics.required = true;
     if layers.roles.contains(&Role::Namesrv) {
         let mut config = namesrv::Config::default();
         namesrv_conf::keep_files_in(&mut config, &default_folder("namesrv.data", "namesrv", &layers)?);
@@ -244,6 +253,8 @@ impl Plan {
         // What cannot be used was told when it was read.
         environment.apply(Role::Log, &logging::TABLE, &mut plan.log);
         environment.apply(Role::Instance, &memory::TABLE, &mut plan.instance);
+        environment.apply(Role::Metrics, &monitor_conf::TABLE, &mut plan.metrics);
+        plan.metrics.required = plan.metrics.place != Place::Default;
         Ok((plan, environment))
     }
 
@@ -320,6 +331,7 @@ impl Plan {
         if let Some(folder) = &process.log_dir {
             self.log.dir = Some(absolute("--log-dir", folder)?);
         }
+        self.place_metrics(process.metrics);
         self.detached = process.detached;
         self.pid_file.clone_from(&process.pid_file);
         if process.detached {
@@ -340,6 +352,22 @@ impl Plan {
         broker.collect()
     }
 
+    /// Where metrics are served. Whoever names a place means it; without a word, two brokers of one machine start as two
+    /// of Java's would, and the second one warns that it has no metrics.
+    fn place_metrics(&mut self, typed: Option<Place>) {
+        if let Some(place) = typed {
+            self.metrics.place = place;
+            self.metrics.required = true;
+        }
+        self.metrics.required &= !self.development;
+    }
+
+    /// Where metrics are served; `None` when they are off.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let port = if self.broker.is_some() { monitor_conf::BROKER_PORT } else { monitor_conf::NAMESRV_PORT };
+        self.metrics.place.address(port)
+    }
+
     /// Everything that can be known to fail before anything is touched.
     pub fn preflight(&self) -> Result<(), Vec<String>> {
         let mut checks: Vec<Result<(), String>> = self.check().into_iter().map(Err).collect();
@@ -351,6 +379,10 @@ impl Plan {
             checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
             checks.push(preflight::folder("broker", &broker.store.root));
             checks.push(preflight::unlocked("broker", &broker.store.root));
+        }
+        if let Some(address) = self.metrics_address().filter(|at| self.metrics.required && at.port() > 0) {
+            let remedy = "; choose another with [metrics] listen or --metrics, or turn them off";
+            checks.push(preflight::port("metrics", address).map_err(|problem| problem + remedy));
         }
         if let Some(file) = &self.pid_file {
             checks.push(daemon::PidFile::check(file));

@@ -14,6 +14,7 @@ use crate::namesrv::NameServer;
 use crate::net::control::ControlRuntime;
 
 use super::daemon::{self, PidFile};
+use super::monitor::Monitor;
 use super::plan::{BrokerPlan, NamesrvPlan, Plan};
 use super::report::Report;
 use super::settings::Role;
@@ -55,10 +56,16 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     if let Some(settings) = &name_server_settings {
         settings.surround(in_process(Role::Namesrv, &log));
     }
+    let monitor = Monitor::start(plan, &clock)?;
+    let figures = name_server.as_ref().map(|bound| bound.figures());
     let name_server = name_server.map(|bound| bound.run(clock.clone(), control.clone())).transpose().map_err(told)?;
+    if let (Some(running), Some(figures)) = (&name_server, figures) {
+        monitor.has_namesrv(figures, running.watch(), control.clone());
+    }
     let broker = match (broker, &plan.broker) {
         (Some(bound), Some(plan)) => {
             let _told = manager.watch_recovery(bound.progress()).map_err(told)?;
+            monitor.recovers(bound.progress());
             Some(bound.open(plan.store.clone(), disk, clock).map_err(told)?)
         }
         _ => None,
@@ -70,6 +77,7 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     let broker = broker.map(|opened| opened.start(control.clone())).transpose().map_err(told)?;
     if let Some(broker) = &broker {
         broker.handles().changes.surround(in_process(Role::Broker, &log));
+        monitor.has_broker(broker.metrics());
         // Whoever reads "ready" may ask a name server for the broker at once.
         let registration = broker.handles().registration.clone();
         control.handle().block_on(async move { registration.topic_changed(broker::topics::DEFAULT_TOPIC).await });
@@ -80,10 +88,11 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     }
     let loops: Option<Pulse> = name_server.as_ref().map(|role| role.beats().iter().cloned().collect());
     let pulses: Vec<Pulse> = loops.into_iter().chain(broker.as_ref().map(|role| role.pulse())).collect();
+    monitor.watches(pulses.clone());
     let stuck = move || pulses.iter().find_map(Pulse::stuck);
     let watchdog = manager.watchdog(stuck).map_err(|error| format!("starting the watchdog's thread: {error}"))?;
     let pid_file = plan.pid_file.as_deref().map(PidFile::write).transpose()?;
-    report(what, plan, &log, memory, began).print();
+    report(what, plan, [monitor.place(), memory], &log, began).print();
     if plan.detached {
         daemon::let_go().map_err(|error| format!("letting go of the terminal: {error}"))?;
     }
@@ -108,12 +117,14 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     let why = signal.unwrap_or("an event loop has died, its panic is in the log above");
     tracing::info!("stopping: {why}");
     manager.stopping(why);
+    monitor.stops();
     watchdog.iter().for_each(|watchdog| watchdog.stopping());
     let stopped = broker.map(broker::server::Running::stop).transpose().map_err(told);
     if let Some(name_server) = name_server {
         name_server.shutdown(DRAIN);
     }
     runtime.shutdown(DRAIN);
+    drop(monitor);
     drop(pid_file);
     stopped?;
     if signal.is_some() {
@@ -163,7 +174,7 @@ fn report_settings(report: &mut Report, plan: &Plan) {
     }
 }
 
-fn report(what: &str, plan: &Plan, log: &logging::Log, memory: String, began: Instant) -> Report {
+fn report(what: &str, plan: &Plan, [metrics, memory]: [String; 2], log: &logging::Log, began: Instant) -> Report {
     let mut report = Report::ready(what, began.elapsed().as_millis());
     if what != "dev" {
         boot_success(&mut report, plan);
@@ -176,6 +187,7 @@ fn report(what: &str, plan: &Plan, log: &logging::Log, memory: String, began: In
     }
     report_settings(&mut report, plan);
     report.row("memory", vec![memory]);
+    report.row("metrics", vec![metrics]);
     report.row("data", data(plan));
     report.row("log", vec![format!("{}; {}=debug tells more", log.place(), logging::LEVELS)]);
     if let Some(broker) = &plan.broker {

@@ -16,6 +16,8 @@ pub enum Role {
     Broker,
     /// `[instance]`: the process as a whole.
     Instance,
+    /// `[metrics]`.
+    Metrics,
     /// `[log]`.
     Log,
 }
@@ -144,12 +146,21 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.store.delete_log_pause", "deleteCommitLogFilesInterval", Unit::Time),
     row("broker.store.delete_queue_pause", "deleteConsumeQueueFilesInterval", Unit::Time),
     row("instance.memory_limit", "memoryLimit", Unit::Bytes),
+    row("metrics.listen", "metricsListen", Unit::Text),
+    row("metrics.label_limit", "labelLimit", Unit::Count),
     row("log.level", "level", Unit::Text),
     row("log.format", "format", FORMAT),
     row("log.dir", "dir", Unit::Path),
     row("log.file_size", "fileSize", Unit::Bytes),
     row("log.files", "files", Unit::Count),
 ];
+
+impl Role {
+    /// Whether its section starts something; the others belong to every process.
+    pub fn starts(self) -> bool {
+        matches!(self, Role::Namesrv | Role::Broker)
+    }
+}
 
 impl Setting {
     /// The row of a path.
@@ -167,6 +178,7 @@ impl Setting {
         match self.path.split('.').next() {
             Some("namesrv") => Role::Namesrv,
             Some("instance") => Role::Instance,
+            Some("metrics") => Role::Metrics,
             Some("log") => Role::Log,
             _ => Role::Broker,
         }

@@ -36,8 +36,52 @@ pub fn disk_space(path: &Path) -> Option<DiskSpace> {
     Some(DiskSpace { total: bytes(stat.f_blocks), used: bytes(used), free: bytes(stat.f_bavail) })
 }
 
+/// What this process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProcessFigures {
+    /// Processor time, seconds.
+    pub cpu_seconds: f64,
+    /// Bytes in RAM.
+    pub resident_bytes: Option<u64>,
+    /// Bytes of address space.
+    pub virtual_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// Most file descriptors that may be open; `None` without a limit.
+    pub max_fds: Option<u64>,
+}
+
+/// Asks the system; what it does not tell is `None`.
+pub fn process_figures() -> ProcessFigures {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let kib = |name: &str| field(name).map(|kib| kib * 1024);
+    ProcessFigures {
+        cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        resident_bytes: kib("VmRSS"),
+        virtual_bytes: kib("VmSize"),
+        threads: field("Threads"),
+        // The descriptor of the listing itself is one of them.
+        open_fds: std::fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1)),
+        max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_process_uses_something_of_everything() {
+        let figures = super::process_figures();
+        assert!(figures.cpu_seconds > 0.0 && figures.threads >= Some(1) && figures.open_fds >= Some(3));
+        assert!(figures.resident_bytes.is_some() && figures.virtual_bytes >= figures.resident_bytes, "{figures:?}");
+    }
+
     #[test]
     fn a_machine_has_memory() {
         assert!(super::memory_bytes() > 64 << 20);

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod keys;
 pub mod local_time;
 pub mod machine;
+pub mod metrics;
 pub mod position;
 pub mod progress;
 pub mod properties;

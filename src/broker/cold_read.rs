@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use crate::net::service::ConnId;
 use crate::store::Store;
 
+use super::figures::Figures;
 use super::pull::ColdRead;
 
 /// Threads that read: enough to keep a disk's queue busy, few enough to leave the processors to the loops.
@@ -31,30 +33,38 @@ struct Job {
 #[derive(Clone)]
 pub struct ColdReader {
     jobs: SyncSender<Job>,
+    figures: Arc<Figures>,
 }
 
 impl ColdReader {
     /// Starts the threads; join what is returned after the last `ColdReader` is dropped.
-    pub fn start(store: Store, post: Post) -> io::Result<(ColdReader, Vec<JoinHandle<()>>)> {
+    pub fn start(store: Store, figures: Arc<Figures>, post: Post) -> io::Result<(ColdReader, Vec<JoinHandle<()>>)> {
         let (jobs, waiting) = sync_channel::<Job>(READS_WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let mut threads = Vec::with_capacity(READERS);
         for index in 0..READERS {
             let (waiting, store, post) = (waiting.clone(), store.clone(), post.clone());
+            let figures = figures.clone();
             let thread = std::thread::Builder::new().name(format!("cold-read-{index}")).spawn(move || {
                 while let Some(job) = next(&waiting) {
                     post(job.conn, job.read.run(&store));
+                    figures.cold_reads.fetch_sub(1, Relaxed);
                 }
             })?;
             threads.push(thread);
         }
-        Ok((ColdReader { jobs }, threads))
+        Ok((ColdReader { jobs, figures }, threads))
     }
 
     /// Reads beside the loop and sends the answer; a full queue hands the read back.
     pub fn read(&self, conn: ConnId, read: ColdRead) -> Result<(), ColdRead> {
-        self.jobs.try_send(Job { conn, read }).map_err(|error| match error {
-            std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => job.read,
+        // Before it can be done, so that the count never falls below zero.
+        self.figures.cold_reads.fetch_add(1, Relaxed);
+        self.jobs.try_send(Job { conn, read }).map_err(|error| {
+            self.figures.cold_reads.fetch_sub(1, Relaxed);
+            match error {
+                std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job) => job.read,
+            }
         })
     }
 }

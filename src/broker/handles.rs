@@ -10,6 +10,7 @@ use crate::store::Store;
 use super::appender::Appender;
 use super::clients::Clients;
 use super::delay::Delays;
+use super::figures::Figures;
 use super::groups::Groups;
 use super::live::Live;
 use super::locks::Locks;
@@ -52,6 +53,8 @@ pub struct Handles {
     pub stats: Arc<Stats>,
     /// The name servers.
     pub registration: Arc<Registration>,
+    /// What the loops count.
+    pub figures: Arc<Figures>,
     /// Held pulls of each loop.
     pub held: HeldCounts,
 }
@@ -83,6 +86,11 @@ impl HeldCounts {
         // The fence orders the growth of a queue before these loads.
         std::sync::atomic::fence(Ordering::SeqCst);
         self.loops.iter().enumerate().filter(|(_, count)| count.load(Ordering::SeqCst) > 0).map(|(index, _)| index)
+    }
+
+    /// Pulls held by the loop that holds most.
+    pub fn most(&self) -> usize {
+        self.loops.iter().map(|count| count.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// Pulls held by all loops.

@@ -12,6 +12,7 @@ pub mod clients;
 pub mod cold_read;
 pub mod config;
 pub mod delay;
+pub mod figures;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod live;
 pub mod locks;
 mod losses;
+pub mod metrics;
 pub mod offsets;
 pub mod open;
 pub mod pull;

@@ -15,6 +15,7 @@ use super::appender::{Appender, Notice};
 use super::clients::{Clients, NotifyRule, Post};
 use super::config::Config;
 use super::delay::Delays;
+use super::figures::Figures;
 use super::groups::Groups;
 use super::handles::{Handles, HeldCounts};
 use super::live::Live;
@@ -79,6 +80,7 @@ impl Handles {
         Ok(Handles {
             appender: Appender::new(store.clone(), tell),
             delays,
+            figures: Arc::new(Figures::new(config.loops)),
             held,
             clients: Arc::new(Clients::new(config.notify_consumer_ids_changed_enable, post)),
             registration: Arc::new(Registration::new(&config.namesrv_addrs)),

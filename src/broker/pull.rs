@@ -17,6 +17,7 @@ use crate::wire::request::Pull;
 use super::answer::Refusal;
 use super::clients::Clients;
 use super::config::Config;
+use super::figures::LoopFigures;
 use super::filter::{Subscription, TagFilter};
 use super::groups::Groups;
 use super::offsets::Offsets;
@@ -107,6 +108,8 @@ pub struct PullCx<'a> {
     pub near_bytes: u64,
     /// Figures of what is read.
     pub stats: &'a Stats,
+    /// What this loop counts.
+    pub figures: &'a LoopFigures,
     /// Now, milliseconds.
     pub now: Millis,
 }
@@ -260,6 +263,7 @@ impl Puller {
         match self.try_pull(cx, reply, asked, run, out) {
             Ok(pulled) => pulled,
             Err(refused) => {
+                cx.figures.refused(refused.refusal.code);
                 let forbidden = refused.forbidden.map(|kind| ("forbiddenType", Value::I64(kind)));
                 let ext = forbidden.as_slice();
                 command::write_response(out, reply, refused.refusal.code, Some(&refused.refusal.remark), ext, &[]);

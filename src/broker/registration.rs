@@ -97,6 +97,15 @@ impl Registration {
         }
     }
 
+    /// The name servers, each with whether it has this broker and answered the last call.
+    pub fn standings(&self) -> Vec<(String, bool)> {
+        let known = |server: &NameServer| {
+            let standing = *server.standing.borrow();
+            standing.registered > 0 && !standing.unreachable
+        };
+        self.servers.iter().map(|server| (server.addr.clone(), known(server))).collect()
+    }
+
     /// Says that a topic changed; done when every reachable name server knows, or after two seconds.
     pub async fn topic_changed(&self, topic: &str) {
         self.told(&format!("topic {topic}")).await;

@@ -83,6 +83,11 @@ impl Relays {
         }
     }
 
+    /// Requests that wait for a client, of `PENDING_MAX`.
+    pub fn pending(&self) -> usize {
+        self.pending.lock().len()
+    }
+
     /// A client answered; one that nobody waits for any more is dropped.
     pub fn answered(&self, conn: ConnId, response: &Command<'_>) {
         let Some(sender) = self.pending.lock().remove(&(conn, response.opaque)) else { return };

@@ -29,6 +29,7 @@ use super::cold_read::ColdReader;
 use super::config::Config;
 use super::delay::Deliverer;
 use super::handles::{Handles, HeldCounts};
+use super::metrics::Collector;
 use super::open;
 use super::registration::Identity;
 use super::saver::Saver;
@@ -91,6 +92,7 @@ pub struct Opened {
 pub struct Running {
     handles: Arc<Handles>,
     control: runtime::Handle,
+    slow: Control,
     loops: server::Running<Mail>,
     readers: Vec<JoinHandle<()>>,
     background: Background,
@@ -167,8 +169,8 @@ impl Opened {
                 mailboxes.post_frame(conn, frame);
             }
         });
-        let (cold_reader, readers) =
-            ColdReader::start(handles.store.clone(), send_read).map_err(thread("the readers of cold messages"))?;
+        let (cold_reader, readers) = ColdReader::start(handles.store.clone(), handles.figures.clone(), send_read)
+            .map_err(thread("the readers of cold messages"))?;
         let (shared, service_post) = (handles.clone(), post.clone());
         let loops = server.run(config.loops, handles.clock.clone(), control.clone(), move |context| {
             // The first loop to come here publishes the mailboxes; they are the same for all.
@@ -200,7 +202,19 @@ impl Opened {
         let handle = control.handle().clone();
         let mut tasks = handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped);
         tasks.push(handle.spawn(every_ten_seconds(handles.clone(), mailboxes, stopped)));
-        Ok(Running { handles, control: handle, loops, readers, background, saver, deliverer, stop, tasks, identity })
+        Ok(Running {
+            handles,
+            control: handle,
+            slow: control,
+            loops,
+            readers,
+            background,
+            saver,
+            deliverer,
+            stop,
+            tasks,
+            identity,
+        })
     }
 }
 
@@ -213,6 +227,11 @@ impl Running {
     /// What this broker is made of, for tests and tools in this process.
     pub fn handles(&self) -> &Arc<Handles> {
         &self.handles
+    }
+
+    /// What metrics are made from.
+    pub fn metrics(&self) -> Collector {
+        Collector::new(self.handles.clone(), self.loops.watch(), self.slow.clone())
     }
 
     /// Counts of the loops.
@@ -233,7 +252,8 @@ impl Running {
     /// Stops cleanly: leaves the name servers, lets clients go, saves the state files, closes the store. Goes through the
     /// whole list whatever fails, and returns the first failure. Blocks; not for a thread of the control runtime.
     pub fn stop(self) -> Result<(), BrokerError> {
-        let Running { handles, control, loops, readers, background, saver, deliverer, stop, tasks, identity } = self;
+        let Running { handles, control, slow: _, loops, readers, background, saver, deliverer, stop, tasks, identity } =
+            self;
         stop.stop();
         control.block_on(async {
             for task in tasks {

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -25,6 +26,7 @@ use super::admin;
 use super::answer::Refusal;
 use super::appender::growth;
 use super::cold_read::ColdReader;
+use super::figures::LoopFigures;
 use super::flush_wait::{FlushWait, FlushWaits};
 use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
@@ -146,10 +148,19 @@ impl BrokerService {
         match self.try_send(cx, request) {
             Ok(outcome) => outcome,
             Err(refusal) => {
-                self.sender.write_refused(cx.out, request.reply_to(), &refusal);
+                self.refuse_send(cx.out, request.reply_to(), &refusal);
                 Outcome::Done
             }
         }
+    }
+
+    fn figures(&self) -> &LoopFigures {
+        self.handles.figures.of_loop(self.loop_index)
+    }
+
+    fn refuse_send(&self, out: &mut BytesMut, reply: ReplyTo, refusal: &Refusal) {
+        self.figures().refused(refusal.code);
+        self.sender.write_refused(out, reply, refusal);
     }
 
     fn try_send(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Result<Outcome, Refusal> {
@@ -278,7 +289,7 @@ impl BrokerService {
                     // Whatever it is, done, staged or held again, is seen to at the end of the mails.
                     let _outcome = self.send(&mut cx, &request.command());
                 }
-                Err(refusal) => self.sender.write_refused(out, request.reply, refusal),
+                Err(refusal) => self.refuse_send(out, request.reply, refusal),
             }
         }
     }
@@ -288,10 +299,12 @@ impl BrokerService {
         if self.batch.is_empty() {
             return;
         }
-        let begun = self.handles.clock.now();
+        let begun = Instant::now();
         match self.handles.store.append(&mut self.batch) {
             Ok(()) => {
-                self.handles.stats.put_times.add(self.handles.clock.now().saturating_sub(begun));
+                let took = begun.elapsed();
+                self.figures().append.observe(took);
+                self.handles.stats.put_times.add(took.as_millis() as u64);
                 self.sender.stored(&self.batch);
                 self.post_growth();
             }
@@ -347,7 +360,7 @@ impl BrokerService {
             }
             let Some(out) = outbox.buffer(staged.conn) else { continue };
             match refused {
-                Some(refusal) => self.sender.write_refused(out, staged.reply, refusal),
+                Some(refusal) => self.refuse_send(out, staged.reply, refusal),
                 None => {
                     let stored = Stored {
                         reply: staged.reply,
@@ -384,6 +397,7 @@ impl BrokerService {
         match Pull::from_ext(&request.ext) {
             Ok(asked) => self.first_pull(cx, reply, &asked, lite),
             Err(error) => {
+                self.figures().refused(response::SYSTEM_ERROR);
                 let remark = error.to_string();
                 command::write_response(cx.out, reply, response::SYSTEM_ERROR, Some(&remark), &[], &[]);
                 Outcome::Done
@@ -443,6 +457,7 @@ impl BrokerService {
             store: &handles.store,
             near_bytes: self.near_bytes,
             stats: &handles.stats,
+            figures: handles.figures.of_loop(self.loop_index),
             now: cx.now,
         };
         self.puller.pull(&pull, reply, asked, run, cx.out)
@@ -452,6 +467,7 @@ impl BrokerService {
         match self.cold_reader.read(cx.conn.id, read) {
             Ok(()) => Outcome::Held,
             Err(read) => {
+                self.figures().refused(response::SYSTEM_BUSY);
                 cx.out.extend_from_slice(&read.busy());
                 Outcome::Done
             }
@@ -491,12 +507,15 @@ impl BrokerService {
     fn answer_now(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
         let reply = request.reply_to();
         match codes::request(request.code).map(|row| (row.server, row.status)) {
-            Some((Server::Broker, Status::Served(Speed::Fast))) => admin::answer_now(&self.handles, cx, request),
+            Some((Server::Broker, Status::Served(Speed::Fast))) => {
+                admin::answer_now(&self.handles, self.handles.figures.of_loop(self.loop_index), cx, request)
+            }
             Some((Server::Broker, Status::Served(Speed::Slow))) => {
                 let request = OwnedRequest::new(cx, request);
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), request)))
             }
             row => {
+                self.figures().refused(response::REQUEST_CODE_NOT_SUPPORTED);
                 let mut remark = format!(" request type {} not supported", request.code);
                 if let Some((Server::Broker, Status::Later(theme))) = row {
                     let name = RequestName(request.code);
@@ -543,7 +562,7 @@ impl Service for BrokerService {
                 let refusal = refusal_of(&AppendError::Poisoned(reason));
                 while let Some(wait) = self.flush_waits.pop() {
                     if let Some(out) = outbox.buffer(wait.conn) {
-                        self.sender.write_refused(out, wait.reply, &refusal);
+                        self.refuse_send(out, wait.reply, &refusal);
                     }
                 }
             }
@@ -575,6 +594,11 @@ impl Service for BrokerService {
 
     fn timer(&mut self, now: Millis, outbox: &mut dyn Outbox) {
         self.refresh_settings();
+        let figures = self.figures();
+        figures.flush_waits.store(self.flush_waits.len(), Relaxed);
+        figures.topics_in_making.store(self.in_making.len(), Relaxed);
+        figures.sends_waiting.store(self.waiting_sends, Relaxed);
+        figures.sends_waiting_bytes.store(self.waiting_bytes, Relaxed);
         self.holds.expired(now, &mut self.woken);
         let topics = self.topics.table();
         if self.topics_seen != topics.version {

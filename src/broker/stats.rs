@@ -226,6 +226,16 @@ pub struct GroupReads {
 }
 
 impl GroupReads {
+    /// Messages.
+    pub fn messages(&self) -> &Counter {
+        &self.messages
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> &Counter {
+        &self.bytes
+    }
+
     /// A pull took so much.
     pub fn add(&self, messages: u64, bytes: u64) {
         self.messages.add(messages);
@@ -280,6 +290,11 @@ impl PutTimes {
     /// A minute is over.
     fn turn(&self) {
         *self.last_minute.lock() = Some(std::array::from_fn(|bucket| self.buckets[bucket].swap(0, Ordering::Relaxed)));
+    }
+
+    /// The last full minute by upper end of the bucket, milliseconds; `None` before there is one.
+    pub fn last_minute(&self) -> Option<[u64; PUT_BUCKETS.len()]> {
+        *self.last_minute.lock()
     }
 
     /// The last full minute as Java writes it; `null` before there is one.
@@ -458,6 +473,28 @@ impl Stats {
             stats_hour: counter.over(now, 3_600_000),
             stats_day: counter.over(now, DAY_MS),
         })
+    }
+
+    /// A counter, if anything was counted under that name and key.
+    pub fn find(&self, name: Name, key: &str) -> Option<Arc<Counter>> {
+        self.counters.read().get(&name)?.get(key).cloned()
+    }
+
+    /// Every counter of a name with its key.
+    pub fn all(&self, name: Name) -> Vec<(String, Arc<Counter>)> {
+        let counters = self.counters.read();
+        let keys = counters.get(&name).into_iter().flatten();
+        keys.map(|(key, counter)| (key.clone(), counter.clone())).collect()
+    }
+
+    /// What a group has read of a topic, if it has read anything.
+    pub fn find_reads(&self, topic: &str, group: &str) -> Option<Arc<GroupReads>> {
+        self.reads.read().get(group)?.get(topic).cloned()
+    }
+
+    /// How many keys the fullest name has, and how many it may have.
+    pub fn keys(&self) -> (usize, usize) {
+        (self.counters.read().values().map(HashMap::len).max().unwrap_or(0), KEYS_MAX)
     }
 
     /// Messages per second of the last minute under a name and key.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 mod handlers;
 pub mod kv;
+pub mod metrics;
 pub mod routes;
 pub mod server;
 

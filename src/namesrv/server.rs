@@ -14,6 +14,7 @@ use super::config::{Config, UpdateError};
 use super::error::Error;
 use super::handlers::{self, Answer, Call};
 use super::kv::Kv;
+use super::metrics::Figures;
 use super::routes::{Action, Gone, Registration, Routes};
 use crate::base::changes::{self, Changes, Surroundings, Told};
 use crate::base::clock::{Clock, Millis};
@@ -84,6 +85,11 @@ impl Bound {
     /// What changes its settings while it runs.
     pub fn settings(&self) -> Settings {
         Settings(self.shared.clone())
+    }
+
+    /// What metrics are made from.
+    pub fn figures(&self) -> Figures {
+        Figures { shared: self.shared.clone() }
     }
 
     /// Starts the loops. `Running::shutdown` stops it.

@@ -299,6 +299,9 @@ impl<S: Service> ConnectionTask<S> {
             });
             mailboxes.put(id.loop_index.into(), Envelope::SlowDone(id, reply));
         });
+        if !started {
+            self.shared.totals.slow_refused.fetch_add(1, Relaxed);
+        }
         if started {
             core.slow_running += 1;
         } else {

@@ -84,6 +84,18 @@ impl Control {
         &self.handle
     }
 
+    /// Slow requests in flight, of `IN_FLIGHT_MAX`.
+    pub fn in_flight(&self) -> usize {
+        IN_FLIGHT_MAX - self.slow.available_permits()
+    }
+
+    /// Bytes that the requests of slow ones in flight may take, and how many they do.
+    pub fn room(&self) -> (u64, u64) {
+        let bytes = |kib: usize| (kib * REQUEST_LEN_MIN) as u64;
+        let max = self.room_max as usize;
+        (bytes(max), bytes(max.saturating_sub(self.room.available_permits())))
+    }
+
     /// Runs a slow request and hands its result to `done`: `None` if it panicked, the message then being in the log.
     /// False, and nothing runs, when as many as allowed are in flight. `request_len` is what the request holds in bytes.
     pub(super) fn run<T: Send + 'static>(

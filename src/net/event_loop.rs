@@ -57,6 +57,8 @@ pub(super) struct Totals {
     pub commits: AtomicU64,
     pub writes: AtomicU64,
     pub ticks: AtomicU64,
+    pub connections_refused: AtomicU64,
+    pub slow_refused: AtomicU64,
 }
 
 impl Totals {
@@ -70,6 +72,8 @@ impl Totals {
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
+            slow_refused: AtomicU64::new(0),
         }
     }
 

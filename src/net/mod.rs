@@ -3,6 +3,7 @@
 mod connection;
 pub mod control;
 mod event_loop;
+pub mod http;
 pub mod limits;
 pub mod mailbox;
 pub mod server;

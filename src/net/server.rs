@@ -92,6 +92,49 @@ pub struct Counts {
     pub writes: u64,
     /// Ends of ticks.
     pub ticks: u64,
+    /// Connections refused because as many as allowed were open.
+    pub connections_refused: u64,
+    /// Requests refused because as many slow ones as allowed were in flight.
+    pub slow_refused: u64,
+}
+
+/// A look at a running server from outside. A cheap clone.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    totals: Arc<Totals>,
+    limits: Arc<Limits>,
+}
+
+impl Watch {
+    /// The counts now; each is exact, together they are not of one instant.
+    pub fn counts(&self) -> Counts {
+        counts(&self.totals)
+    }
+
+    /// For tests of who looks: a server with the default bounds that nobody has ever connected to.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Watch {
+        Watch { totals: Arc::new(Totals::new(1)), limits: Arc::default() }
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn counts(totals: &Totals) -> Counts {
+    Counts {
+        connections: totals.connections.load(Relaxed),
+        unsent: totals.unsent.load(Relaxed),
+        receive_memory: totals.receive_memory.load(Relaxed),
+        frames: totals.frames.load(Relaxed),
+        commits: totals.commits.load(Relaxed),
+        writes: totals.writes.load(Relaxed),
+        ticks: totals.ticks.load(Relaxed),
+        connections_refused: totals.connections_refused.load(Relaxed),
+        slow_refused: totals.slow_refused.load(Relaxed),
+    }
 }
 
 /// A running server. Dropping it stops it without a drain.
@@ -100,6 +143,7 @@ pub struct Running<M> {
     addrs: Vec<SocketAddr>,
     mailboxes: Mailboxes<M>,
     totals: Arc<Totals>,
+    limits: Arc<Limits>,
     stop_accepting: shutdown::Trigger,
     acceptor: Option<JoinHandle<()>>,
     loops: Vec<JoinHandle<()>>,
@@ -145,6 +189,7 @@ impl Server {
             addrs,
             mailboxes: mailboxes.clone(),
             totals: totals.clone(),
+            limits: limits.clone(),
             stop_accepting,
             acceptor: None,
             loops: Vec::new(),
@@ -189,6 +234,11 @@ impl<M> Running<M> {
         &self.mailboxes
     }
 
+    /// What can be looked at while it runs, and after.
+    pub fn watch(&self) -> Watch {
+        Watch { totals: self.totals.clone(), limits: self.limits.clone() }
+    }
+
     /// Signs of life of the loops.
     pub fn beats(&self) -> &[Beat] {
         &self.beats
@@ -201,15 +251,7 @@ impl<M> Running<M> {
 
     /// The counts now; each is exact, together they are not of one instant.
     pub fn counts(&self) -> Counts {
-        Counts {
-            connections: self.totals.connections.load(Relaxed),
-            unsent: self.totals.unsent.load(Relaxed),
-            receive_memory: self.totals.receive_memory.load(Relaxed),
-            frames: self.totals.frames.load(Relaxed),
-            commits: self.totals.commits.load(Relaxed),
-            writes: self.totals.writes.load(Relaxed),
-            ticks: self.totals.ticks.load(Relaxed),
-        }
+        counts(&self.totals)
     }
 
     /// Closes the listeners, stops reading, sends what is owed for at most `drain`, then closes every connection.
@@ -249,7 +291,7 @@ fn spawn(
     std::thread::Builder::new().name(name.to_owned()).spawn(move || run(runtime)).map_err(fail)
 }
 
-fn listen(addr: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+pub(super) fn listen(addr: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
     let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
@@ -295,6 +337,7 @@ async fn accept<M>(listener: TcpListener, mailboxes: Mailboxes<M>, totals: Arc<T
             }
         };
         if totals.connections.load(Relaxed) >= connections_max {
+            totals.connections_refused.fetch_add(1, Relaxed);
             tracing::warn!("connection from {peer} refused: {connections_max} are open, which is the limit");
             continue;
         }

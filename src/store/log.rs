@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::batch::Batch;
 use super::descriptors::{Descriptors, LOG};
 use super::error::{AppendError, ReadError, StepError, is_no_space};
+use super::flush_times::FlushTimes;
 use super::layout::{BLANK_LEN, file_name};
 use super::log_tail::LogTail;
 use super::queue::Queue;
@@ -117,6 +118,7 @@ pub(super) struct CommitLog {
     pub flushed: Watermark,
     /// One flush at a time.
     flush_lock: Mutex<()>,
+    pub flush_times: FlushTimes,
     /// Files with bytes that may not be durable, oldest first.
     unflushed_files: Mutex<Vec<Arc<LogFile>>>,
     /// One who makes or removes files ahead at a time.
@@ -177,6 +179,7 @@ impl CommitLog {
             appended: Watermark::new(start.end),
             flushed: Watermark::new(start.flushed),
             flush_lock: Mutex::new(()),
+            flush_times: FlushTimes::default(),
             unflushed_files: Mutex::default(),
             allocate_lock: Mutex::new(()),
             allocate_wanted: Mutex::new(true),
@@ -554,7 +557,10 @@ impl CommitLog {
         let files: Vec<Arc<LogFile>> =
             self.unflushed_files.lock().iter().filter(|file| file.start < target).cloned().collect();
         for file in files {
-            if let Err(error) = file.file.sync_data() {
+            let began = self.flush_times.begin();
+            let synced = file.file.sync_data();
+            self.flush_times.end(began);
+            if let Err(error) = synced {
                 let error = StepError::new("make durable", &file.path, error);
                 self.stop(AppendError::Poisoned(error.to_string()));
                 return Err(error);

@@ -26,6 +26,7 @@ mod clean;
 mod config;
 mod descriptors;
 mod error;
+mod flush_times;
 mod index;
 mod layout;
 mod log;
@@ -44,6 +45,7 @@ pub use batch::{Assigned, BATCH_BYTES_MAX, Batch};
 pub use clean::{CleanCounts, Cleaned, Removing};
 pub use config::{Config, FlushMode};
 pub use error::{AppendError, CloseError, OpenError, ReadError, StageError, StepError};
+pub use flush_times::FlushTimes;
 pub use queue::Queue;
 pub use read::{Boundary, Entry, Scan, ScanLimits, ScanStatus};
 pub use recover::RecoveryReport;
@@ -284,6 +286,16 @@ impl Store {
     /// How many flushes reached the disk since the open.
     pub fn flushes(&self) -> u64 {
         self.0.flushes.load(Ordering::Relaxed)
+    }
+
+    /// How long flushes take.
+    pub fn flush_times(&self) -> &FlushTimes {
+        &self.0.log.flush_times
+    }
+
+    /// Bytes of queue units that are in memory only, and how many may be.
+    pub fn tail_bytes(&self) -> (u64, u64) {
+        (self.0.log.head().tail_bytes, self.0.config.unwritten_units_len_max)
     }
 
     /// Has every later event told to `listener`, on the store's own threads: it must not block and not call `append`.

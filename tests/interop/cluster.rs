@@ -95,9 +95,11 @@ pub fn our_broker(folder: &Folder, namesrv: &str, store_root: &Path, lines: &[(&
     (process, address)
 }
 
-/// The binary under test.
+/// The binary under test. Many run at once; a test of metrics asks for a port of its own.
 pub fn rocketmq() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_rocketmq"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rocketmq"));
+    command.env("ROCKETMQ__METRICS__LISTEN", "off");
+    command
 }
 
 /// `127.0.0.1:port`.

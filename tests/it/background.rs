@@ -80,6 +80,7 @@ fn old_command(shell: &str, name: &str, home: &Folder) -> Command {
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/home/bin").join(name));
     command.env("ROCKETMQ_PROGRAM", program).env("JAVA_OPT", format!("-Xmx8g -Duser.home={}", home.path().display()));
     command.env_remove("NAMESRV_ADDR").env("HOME", "/nonexistent").current_dir(home.path());
+    command.env("ROCKETMQ__METRICS__LISTEN", "off");
     command
 }
 

@@ -70,6 +70,8 @@ impl Reader {
                     self.ports.namesrv.to_string(),
                     "--broker-port".into(),
                     self.ports.broker.to_string(),
+                    "--metrics".into(),
+                    format!("127.0.0.1:{}", self.ports.metrics()),
                 ];
                 self.namesrv = Some(self.server(&line, &ports));
             }
@@ -111,6 +113,7 @@ impl Reader {
     fn mapped(&self, line: &str) -> String {
         line.replace("127.0.0.1:9876", &format!("127.0.0.1:{}", self.ports.namesrv))
             .replace("127.0.0.1:10911", &format!("127.0.0.1:{}", self.ports.broker))
+            .replace("127.0.0.1:5557", &format!("127.0.0.1:{}", self.ports.metrics()))
     }
 }
 

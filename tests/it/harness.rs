@@ -77,6 +77,11 @@ impl Ports {
     pub fn free() -> Ports {
         Ports { namesrv: run_of_free_ports() + 3, broker: run_of_free_ports() + 2 }
     }
+
+    /// One more, for metrics.
+    pub fn metrics(self) -> u16 {
+        self.namesrv - 3
+    }
 }
 
 /// The first of four neighbouring ports that nobody listens on. Every test process takes its own part of the range.
@@ -98,6 +103,8 @@ fn run_of_free_ports() -> u16 {
 pub fn rocketmq(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rocketmq"));
     command.env_remove("NAMESRV_ADDR").env_remove("ROCKETMQ_HOME").env_remove("RUST_LOG").env("HOME", home);
+    // Many run at once; a test of metrics asks for a port of its own.
+    command.env("ROCKETMQ__METRICS__LISTEN", "off");
     command.current_dir(home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

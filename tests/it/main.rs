@@ -10,6 +10,7 @@ mod doctor;
 mod documentation;
 mod harness;
 mod kill;
+mod monitor;
 mod round_trip;
 mod stalled;
 mod start_stop;

@@ -26,11 +26,17 @@ use crate::wire::codes::{RequestName, request, response};
 use crate::wire::command::{Command, Ext};
 
 use super::answer::{self, Answered, Refusal};
+use super::figures::LoopFigures;
 use super::handles::Handles;
 use super::request::OwnedRequest;
 
 /// Answers a request that may run on an event loop.
-pub fn answer_now(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+pub fn answer_now(
+    handles: &Arc<Handles>,
+    figures: &LoopFigures,
+    cx: &mut RequestCx<'_>,
+    request: &Command<'_>,
+) -> Outcome {
     let answered = match request.code {
         request::HEART_BEAT => return clients::heartbeat(handles, cx, request),
         request::UNREGISTER_CLIENT => clients::unregister(handles, cx, request),
@@ -43,6 +49,7 @@ pub fn answer_now(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Comm
         request::GET_MIN_OFFSET => offsets::min(handles, request),
         code => not_supported(code),
     };
+    count(figures, &answered);
     answer::write(cx.out, request.reply_to(), &answered);
     Outcome::Done
 }
@@ -76,9 +83,16 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(&handles, &request).await,
         code => look(&handles, request.clone(), code).await,
     };
+    count(handles.figures.beside(), &answered);
     let mut out = BytesMut::new();
     answer::write(&mut out, request.reply, &answered);
     out
+}
+
+fn count(figures: &LoopFigures, answered: &Answered) {
+    if let Err(refusal) = answered {
+        figures.refused(refusal.code);
+    }
 }
 
 /// Requests that look at what may be on the disk, and change nothing in memory: beside the control runtime's threads.

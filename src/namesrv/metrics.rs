@@ -1,0 +1,65 @@
+//! What a name server tells Prometheus: ONE table of metrics, and where they are read. Its routes are locked for as long as
+//! it takes to count them.
+
+use std::sync::Arc;
+
+use crate::base::metrics::{Labels, Page};
+use crate::net::control::{self, Control};
+use crate::net::server::Watch;
+
+use super::server::Shared;
+
+crate::base::metrics::table! {
+    BROKERS = Gauge "rocketmq_namesrv_brokers" ("cluster,broker")
+        "Addresses that are registered under a broker name: a master and its slaves.";
+    TOPICS = Gauge "rocketmq_namesrv_topics" ("")
+        "Topics that have a route.";
+    CONNECTIONS = Gauge "rocketmq_namesrv_connections" ("")
+        "Open connections.";
+    FRAMES = Counter "rocketmq_namesrv_frames_received_total" ("")
+        "Requests and answers received.";
+    CONNECTIONS_REFUSED = Counter "rocketmq_namesrv_connections_refused_total" ("")
+        "Connections that were closed at once because as many as allowed were open.";
+    BOUND_LIMIT = Gauge "rocketmq_namesrv_bound_limit" ("bound")
+        "What a bound of the name server allows.";
+    BOUND_USED = Gauge "rocketmq_namesrv_bound_used" ("bound")
+        "How much of a bound is used.";
+}
+
+/// The way to a name server's figures.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Figures {
+    /// Writes everything; `watch` is of its loops.
+    pub fn collect(&self, page: &mut Page, watch: &Watch, slow: &Control) {
+        let (brokers, topics) = {
+            let routes = self.shared.routes.lock();
+            let brokers = routes.brokers().iter();
+            let brokers: Vec<_> =
+                brokers.map(|(name, broker)| (broker.cluster.clone(), name.clone(), broker.addrs.len())).collect();
+            (brokers, routes.topics().len())
+        };
+        let mut series = page.metric(&BROKERS);
+        for (cluster, broker, addresses) in brokers {
+            series.add(&Labels::of("cluster", cluster).and("broker", broker), addresses);
+        }
+        let (counts, limits) = (watch.counts(), watch.limits());
+        page.one(&TOPICS, &Labels::none(), topics);
+        page.one(&CONNECTIONS, &Labels::none(), counts.connections);
+        page.one(&FRAMES, &Labels::none(), counts.frames);
+        page.one(&CONNECTIONS_REFUSED, &Labels::none(), counts.connections_refused);
+        let bounds = [
+            ("connections", limits.connections_max, counts.connections),
+            ("unsent_bytes", limits.unsent_total_max, counts.unsent),
+            ("receive_memory_bytes", limits.receive_memory_max, counts.receive_memory),
+            ("slow_requests", control::IN_FLIGHT_MAX, slow.in_flight()),
+        ];
+        let mut series = page.metric(&BOUND_LIMIT);
+        bounds.iter().for_each(|(bound, limit, _)| series.add(&Labels::of("bound", bound), limit));
+        let mut series = page.metric(&BOUND_USED);
+        bounds.iter().for_each(|(bound, _, used)| series.add(&Labels::of("bound", bound), used));
+    }
+}
