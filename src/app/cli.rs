@@ -318,17 +318,54 @@ pub fn one_line(error: &clap::Error) -> String {
         }
         parts.push(line.trim_start_matches("tip: ").to_owned());
     }
-    parts.join("; ")
+    let told = parts.join("; ");
+    STANDARD.iter().fold(told, |told, (found, accepted)| told.replace(found, accepted))
 }
+
+/// What the standard library says of numbers that are none, and what is accepted instead.
+const STANDARD: [(&str, &str); 4] = [
+    ("invalid digit found in string", "accepted is a whole number"),
+    ("cannot parse integer from empty string", "accepted is a whole number"),
+    ("number too large to fit in target type", "accepted is a smaller whole number"),
+    ("invalid float literal", "accepted is a number"),
+];
 
 #[cfg(test)]
 mod tests {
+    use std::any::TypeId;
+
     use super::*;
 
     #[test]
     fn the_definition_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_with_a_value_that_cannot_be_used_is_named_with_what_is_accepted() {
+        use clap::CommandFactory;
+        // What takes any text or path cannot refuse one.
+        let anything = [TypeId::of::<String>(), TypeId::of::<PathBuf>()];
+        let mut commands = vec![("rocketmq".to_owned(), Cli::command())];
+        let mut checked = 0;
+        while let Some((path, command)) = commands.pop() {
+            commands
+                .extend(command.get_subcommands().map(|inner| (format!("{path} {}", inner.get_name()), inner.clone())));
+            for flag in command.get_arguments().filter(|flag| flag.get_action().takes_values()) {
+                let Some(long) = flag.get_long() else { continue };
+                if anything.iter().any(|text| flag.get_value_parser().type_id() == *text) {
+                    continue;
+                }
+                let line = format!("{path} --{long}=?no/such;value");
+                let told = one_line(&Cli::try_parse_from(line.split(' ')).expect_err(&line));
+                assert!(told.contains("'?no/such;value'") && told.contains(&format!("--{long} ")), "{line}: {told}");
+                let says = ["accepted", "is needed", "possible values", "an IPv4 address", "is not HOST:PORT"];
+                assert!(says.iter().any(|says| told.contains(says)), "{line}: {told}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 10, "{checked}");
     }
 
     #[test]

@@ -106,6 +106,10 @@ pub fn page() -> String {
          over the file:\n`ROCKETMQ__BROKER__FLUSH__MODE=sync`. A Java `broker.conf` is started as it is with `rocketmq broker -c FILE`.\n\n\
          ```sh\nprintf '[broker.flush]\\nmode = \"sync\"\\n' > broker.toml\nrocketmq config check broker.toml\n\
          rocketmq config show broker.toml\nrocketmq config explain flushDiskType\n```\n\n\
+         What is marked `live` changes while the server runs, from afar (`rocketmq admin updateBrokerConfig`, `updateNamesrvConfig`, by these \
+         names\nor Java's) or in the file and `rocketmq reload`; what a change from afar becomes is in its answer. Such changes are kept in \
+         `overlay.properties`\nbeside the data and win over file and environment; `rocketmq config show` names them, `rocketmq config fold -c FILE` \
+         prints the file with them.\n\n\
          This page is made from the tables of the program; a test keeps it true.\n",
     );
     let mut section = "";
@@ -113,7 +117,7 @@ pub fn page() -> String {
         if row.place().0 != section {
             section = row.place().0;
             page.push_str(&format!(
-                "\n## [{section}]\n\n| setting | default | in Java | meaning |\n|---|---|---|---|\n"
+                "\n## [{section}]\n\n| setting | default | live | in Java | meaning |\n|---|---|---|---|---|\n"
             ));
         }
         let (about, line) = DEFAULTS.iter().find_map(|(_, text)| comment(text, row)).unwrap_or_default();
@@ -126,7 +130,8 @@ pub fn page() -> String {
             Role::Broker => row.keys().flat_map(|key| older(&broker_conf::TABLE, key)).collect(),
             Role::Log | Role::Metrics | Role::Instance => Vec::new(),
         };
-        page.push_str(&format!("| `{}` | {default} | {} | {about} |\n", row.place().1, java.join(", ")));
+        let live = if changes(row).starts_with("while it runs") { "yes" } else { "" };
+        page.push_str(&format!("| `{}` | {default} | {live} | {} | {about} |\n", row.place().1, java.join(", ")));
     }
     page
 }

@@ -172,6 +172,11 @@ impl Surroundings for InProcess {
         Some(pairs.map_err(|accepted| format!("accepted is {accepted}")))
     }
 
+    fn written(&self, name: &str, value: &str) -> Option<String> {
+        let setting = Setting::find(name).filter(|setting| setting.unit != Unit::Address)?;
+        setting.unit.write(value)
+    }
+
     fn in_force(&self, name: &str) -> Option<String> {
         (name == LOG_LEVEL).then(|| self.log.level())
     }

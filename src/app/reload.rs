@@ -10,7 +10,7 @@ use super::config_command::is_toml;
 use super::logging::Log;
 use super::plan::Plan;
 use super::settings::{Role, Setting, Unit};
-use crate::base::changes::{Fate, Told};
+use crate::base::changes::Told;
 use crate::broker::admin::config as broker_config;
 use crate::broker::handles::Handles;
 use crate::broker::keys::Settings;
@@ -91,11 +91,6 @@ fn as_setting(role: Role, told: Told) -> Told {
     let Some(setting) = Setting::of_key(role, &told.key).filter(|setting| setting.unit != Unit::Address) else {
         return told;
     };
-    let written = |value: String| setting.unit.write(&value).unwrap_or(value);
-    let fate = match told.fate {
-        Fate::Applied { was } => Fate::Applied { was: written(was) },
-        Fate::AtRestart { in_force } => Fate::AtRestart { in_force: written(in_force) },
-        other => other,
-    };
-    Told { asked: setting.path.to_owned(), value: written(told.value), fate, ..told }
+    let told = Told { asked: setting.path.to_owned(), ..told };
+    told.map_values(|value| setting.unit.write(&value).unwrap_or(value))
 }

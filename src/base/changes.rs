@@ -255,6 +255,17 @@ impl Told {
         Told { asked: asked.to_owned(), key: asked.to_owned(), value: value.to_owned(), fate: Fate::Refused(what) }
     }
 
+    /// The same with other words for the values.
+    pub fn map_values(self, written: impl Fn(String) -> String) -> Told {
+        let fate = match self.fate {
+            Fate::Applied { was } => Fate::Applied { was: written(was) },
+            Fate::Stored { in_force } => Fate::Stored { in_force: written(in_force) },
+            Fate::AtRestart { in_force } => Fate::AtRestart { in_force: written(in_force) },
+            other => return Told { fate: other, ..self },
+        };
+        Told { value: written(self.value), fate, ..self }
+    }
+
     /// Whether it refuses everything that was asked for with it.
     pub fn is_refused(&self) -> bool {
         matches!(self.fate, Fate::Refused(_))
@@ -381,6 +392,8 @@ fn fate(counts: Counts, old: &str, new: &str, kept: Option<String>) -> Fate {
 pub trait Surroundings: Send + Sync + fmt::Debug {
     /// The entries by Java's names that one of our names stands for; `None` if it is none of ours.
     fn translate(&self, name: &str, value: &str) -> Option<Result<Vec<(String, String)>, String>>;
+    /// A value of a key as our name for it has it; `None` if the name is none of ours.
+    fn written(&self, name: &str, value: &str) -> Option<String>;
     /// The value in force of a setting of the process, such as `log.level`; `None` if it is none.
     fn in_force(&self, name: &str) -> Option<String>;
     /// Checks a new value for a setting of the process without applying it.
@@ -438,6 +451,21 @@ impl Changes {
                     .into_iter()
                     .map(|(key, value)| Named { entry: Entry { line: entry.line, key, value }, asked: name.clone() }),
             ),
+        }
+    }
+
+    /// One line for all keys, with the values as the names that were asked for have them.
+    pub fn say(&self, all: &[Told]) -> String {
+        told(&all.iter().map(|told| self.in_words(told.clone())).collect::<Vec<_>>())
+    }
+
+    fn in_words(&self, told: Told) -> Told {
+        match self.surroundings.get() {
+            Some(surroundings) if told.asked != told.key => {
+                let asked = told.asked.clone();
+                told.map_values(|value| surroundings.written(&asked, &value).unwrap_or(value))
+            }
+            _ => told,
         }
     }
 

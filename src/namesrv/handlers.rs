@@ -11,7 +11,6 @@ use super::config::UpdateError;
 use super::kv::ORDER_TOPIC_CONFIG;
 use super::routes::{Identity, Miss, Unit};
 use super::server::Shared;
-use crate::base::changes;
 use crate::base::clock::Millis;
 use crate::net::service::Conn;
 use crate::wire::codes::{request, response};
@@ -361,7 +360,7 @@ fn kv_namespace(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> 
 
 fn update_config(shared: &Shared, text: &[u8], by: SocketAddr, now: Millis) -> Answer {
     match shared.update_config(text, by, now) {
-        Ok(told) => Answer { remark: (!told.is_empty()).then(|| changes::told(&told)), ..Answer::default() },
+        Ok(told) => Answer { remark: (!told.is_empty()).then(|| shared.say(&told)), ..Answer::default() },
         Err(error) => {
             tracing::warn!("an update of the settings from {by} was refused: {error}");
             let black = matches!(error, UpdateError::Black(_));

@@ -167,10 +167,19 @@ impl Shared {
             let restored = overlay.restore(kept).map_or_else(|error| format!("; {error}"), |()| String::new());
             return Err(UpdateError::Keep(format!("{problem}{restored}")));
         }
-        tracing::info!("{asked_by} changed settings, kept in {}: {}", overlay.path().display(), changes::told(&told));
+        tracing::info!(
+            "{asked_by} changed settings, kept in {}: {}",
+            overlay.path().display(),
+            self.changes.say(&told)
+        );
         *self.config.write() = Arc::new(updated);
         self.config_generation.fetch_add(1, Ordering::AcqRel);
         Ok(told)
+    }
+
+    /// What became of the keys of an update, in the words of who asked.
+    pub fn say(&self, told: &[Told]) -> String {
+        self.changes.say(told)
     }
 
     /// Tells the log what happened to the brokers. Closing connections is left to the loops.

@@ -132,7 +132,7 @@ pub(super) async fn update(handles: &Arc<Handles>, request: &OwnedRequest) -> An
     let before = handles.config.get();
     let told = super::blocking(move || asked(&shared, &body, &by)).await??;
     announce(handles, &before).await;
-    let remark = (!told.is_empty()).then(|| changes::told(&told).into());
+    let remark = (!told.is_empty()).then(|| handles.changes.say(&told).into());
     Ok(Answer { remark, ..Answer::empty() })
 }
 
@@ -209,7 +209,7 @@ fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal>
             let restored = overlay.restore(kept).map_or_else(|error| format!("; {error}"), |()| String::new());
             return Err(Refusal::system(format!("nothing was changed: {problem}{restored}")));
         }
-        tracing::info!("{by} changed settings, kept in {}: {}", overlay.path().display(), changes::told(&told));
+        tracing::info!("{by} changed settings, kept in {}: {}", overlay.path().display(), handles.changes.say(&told));
         handles.store.set_retention(after.store.retention);
         Ok(after.broker)
     };
