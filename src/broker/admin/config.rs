@@ -188,13 +188,18 @@ fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal>
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
     let Asked { own, mut told } = handles.changes.sort(entries);
+    let asked: Vec<_> = own.iter().map(|named| named.entry.clone()).collect();
     let overlay = &handles.changes.overlay;
     let change = |before: &Config| {
         let before = in_force(before, &handles.store);
         let (after, own) = RULES.judge(&before, &own, |key| overlay.get(key));
         told.extend(own);
         let refused: Vec<_> = told.iter().filter(|told| told.is_refused()).map(ToString::to_string).collect();
-        let problems = if refused.is_empty() { after.broker.check() } else { refused };
+        // What is stored must not keep the broker from its next start either.
+        let mut next = before.clone();
+        TABLE.apply(&asked, &mut next);
+        let checked = || next.broker.check().into_iter().chain(next.store.check()).collect();
+        let problems: Vec<_> = if refused.is_empty() { checked() } else { refused };
         if !problems.is_empty() {
             return Err(Refusal::system(format!("nothing was changed: {}", problems.join("; "))));
         }
