@@ -11,19 +11,23 @@ use crate::namesrv;
 /// The comment above a setting in a shipped file, and the line of the setting itself.
 pub fn comment(file: &str, setting: &Setting) -> Option<(String, String)> {
     let (section, name) = setting.place();
-    let mut inside = false;
+    let (mut header, mut inside) = (String::new(), false);
     let mut comment = Vec::new();
     for line in file.lines() {
-        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            header = name.to_owned();
             inside = header == section;
         }
         let setting_line = line.strip_prefix("# ").unwrap_or(line);
-        if inside && setting_line.split_once(" = ").is_some_and(|(key, _)| key == name) {
+        let set = setting_line.split_once(" = ").map(|(key, _)| key);
+        if inside && set == Some(name) {
             return Some((comment.join(" "), line.to_owned()));
         }
+        // A setting that is given as an example ends the comment above it too.
+        let is_setting = set.is_some_and(|key| SETTINGS.iter().any(|row| row.place() == (header.as_str(), key)));
         match line.strip_prefix("# ") {
-            Some(text) => comment.push(text.to_owned()),
-            None => comment.clear(),
+            Some(text) if !is_setting => comment.push(text.to_owned()),
+            _ => comment.clear(),
         }
     }
     None
@@ -161,6 +165,7 @@ mod tests {
         for row in SETTINGS {
             let told = setting(row);
             let lines: Vec<_> = told.lines().collect();
+            assert!(!lines[1].contains(" = "), "only its own comment: {told}");
             assert!(lines[1].trim().ends_with('.'), "{told}");
             assert!(lines[2].len() > "  default   ".len(), "{told}");
         }

@@ -295,6 +295,44 @@ fn append(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
+    /// Lines in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn repeats_of_one_place_are_one_line_and_then_a_count() {
+        let (lines, told) = (Lines::default(), Arc::new(Mutex::new(Vec::new())));
+        let (writer, into) = (lines.clone(), told.clone());
+        let (repeats, teller) = Repeats::start(move |summary| into.lock().push(summary.text)).expect("a thread");
+        let written = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(written).with(Collapsing(repeats));
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..5 {
+                tracing::warn!("the disk is slow");
+                tracing::warn!(number, "another each time");
+            }
+        });
+        drop(teller);
+        let text = String::from_utf8(lines.0.lock().clone()).expect("a text");
+        let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert_eq!(
+            (count("the disk is slow"), count("another each time number=4"), text.lines().count()),
+            (1, 1, 6),
+            "{text}"
+        );
+        assert_eq!(*told.lock(), ["last message repeated 4 times in 1 s: the disk is slow"]);
+    }
+
     #[test]
     fn levels_name_modules_and_what_is_wrong_is_named() {
         assert_eq!(

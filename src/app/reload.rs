@@ -78,6 +78,9 @@ impl Running<'_> {
         }
         let log = self.log.reload(&self.plan.log, &wanted.log).map_err(|problem| vec![problem])?;
         told.extend(log);
+        if self.plan.metrics != wanted.metrics {
+            told.push("[metrics]: needs a restart".to_owned());
+        }
         if self.plan.instance != wanted.instance {
             let limit = super::memory::size(wanted.instance.memory_limit);
             told.push(format!("instance.memory_limit={limit}: needs a restart"));
