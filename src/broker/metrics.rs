@@ -268,6 +268,10 @@ impl Collector {
         let now = self.handles.clock.now();
         let base = self.base();
         let topics = self.topics();
+        // Rates end at the last look at the queues; a look at many costs more than ten seconds of a rate are worth.
+        if topics.iter().map(|topic| topic.queues.len()).sum::<usize>() <= REFRESHED_QUEUES_MAX {
+            self.handles.refresh_stats();
+        }
         let pairs = self.pairs(&topics, now);
         let left_out = topics.len().saturating_sub(label_limit) as u64 + pairs.len().saturating_sub(label_limit) as u64;
         self.write_topics(page, &base, &topics, label_limit, now);
@@ -713,6 +717,9 @@ impl Collector {
         vec![("registered", registered), ("disk", disk)]
     }
 }
+
+/// Queues up to which a scrape brings the rates up to date; beyond, they are up to ten seconds old.
+const REFRESHED_QUEUES_MAX: usize = 2000;
 
 /// So many queues of a pair have series of their own for each label set that is allowed.
 const QUEUES_PER_PAIR: usize = 16;

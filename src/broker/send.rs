@@ -16,7 +16,7 @@ use crate::store::{Assigned, Batch, StageError, Store};
 use crate::wire::codes::response;
 use crate::wire::command::{self, Command, ReplyTo, Value};
 use crate::wire::message::id::OffsetMessageId;
-use crate::wire::message::properties::Properties;
+use crate::wire::message::properties::{Properties, RETRY_TOPIC};
 use crate::wire::message::{self, NewRecord, PROPERTIES_LEN_MAX, batch, sys_flag};
 
 use crate::wire::request::Send;
@@ -27,6 +27,7 @@ use super::delay::{self, Delays, scheduled_properties};
 use super::groups::Groups;
 use super::locks::Locks;
 use super::send_back::VERSION_3_4_9;
+use super::stats::Stats;
 use super::stored_properties::{Additions, PropertyWriter};
 use super::topics::{self, RETRY_PREFIX, SCHEDULE_TOPIC, TopicConfig, TopicFilterType, TopicTable};
 use super::unique_id::UniqueIds;
@@ -114,6 +115,8 @@ pub struct SendCx<'a> {
     pub locks: &'a Locks,
     /// Delay levels.
     pub delays: &'a Delays,
+    /// Figures, for what is given up.
+    pub stats: &'a Stats,
     /// The store, for its queues.
     pub store: &'a Store,
     /// The tick's batch.
@@ -197,6 +200,10 @@ impl Sender {
             true => self.stage_batch(cx, record, header.properties)?,
             false => self.stage_one(cx, record, header.properties, name != header.topic)?,
         };
+        if name != header.topic {
+            let topic = message::properties::get(header.properties.as_bytes(), RETRY_TOPIC).unwrap_or(header.topic);
+            cx.stats.given_up(topic, header.topic.trim_start_matches(RETRY_PREFIX), cx.now);
+        }
         let start = self.texts.len();
         let facts = self.properties.facts();
         if let Some(range) = &facts.unique_key {

@@ -99,6 +99,7 @@ pub fn take_back(handles: &Handles, given: &GivenBack) -> Result<Made, Refusal> 
     let bytes = look_up(handles, given.offset)?;
     let record = RecordView::parse(&bytes).map_err(Refusal::system)?;
     let properties = kept_properties(&record);
+    let topic = properties.get(RETRY_TOPIC).unwrap_or_default().to_owned();
     match fate(given, &group, record.reconsume_times(), handles.delays.highest()) {
         Fate::Retry { level } => {
             let queue = (record.phy_offset() as u64 ^ handles.clock.now()) % group.retry_queue_nums as u64;
@@ -106,12 +107,14 @@ pub fn take_back(handles: &Handles, given: &GivenBack) -> Result<Made, Refusal> 
             store(handles, &record, SCHEDULE_TOPIC, level as u32 - 1, &text, Some(level))?;
         }
         Fate::DeadLetter => {
-            let topic = need(handles, dlq_topic(&given.group), &mut made)?;
+            let dead_letters = need(handles, dlq_topic(&given.group), &mut made)?;
             let mut properties = properties;
             properties.set(DELAY, "0");
-            store(handles, &record, &topic.topic_name, 0, &properties.to_bytes(), None)?;
+            store(handles, &record, &dead_letters.topic_name, 0, &properties.to_bytes(), None)?;
+            handles.stats.given_up(&topic, &given.group, handles.clock.now());
         }
     }
+    handles.stats.given_back(&topic, &given.group, handles.clock.now());
     Ok(made)
 }
 

@@ -198,6 +198,7 @@ impl BrokerService {
             groups: &self.handles.groups,
             locks: &self.handles.locks,
             delays: &self.handles.delays,
+            stats: &self.handles.stats,
             store: &self.handles.store,
             batch: &mut self.batch,
         };

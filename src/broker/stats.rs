@@ -475,6 +475,16 @@ impl Stats {
         })
     }
 
+    /// A group gave a message of a topic back for a later try.
+    pub fn given_back(&self, topic: &str, group: &str, now: Millis) {
+        self.counter(Name::SendBackPutNums, &format!("{topic}@{group}"), now).add(1);
+    }
+
+    /// A group gave a message of a topic up.
+    pub fn given_up(&self, topic: &str, group: &str, now: Millis) {
+        self.counter(Name::SendBackToDlq, &format!("{topic}@{group}"), now).add(1);
+    }
+
     /// A counter, if anything was counted under that name and key.
     pub fn find(&self, name: Name, key: &str) -> Option<Arc<Counter>> {
         self.counters.read().get(&name)?.get(key).cloned()

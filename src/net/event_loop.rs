@@ -144,6 +144,7 @@ pub(super) fn start_runtime() -> io::Result<Runtime> {
 }
 
 impl<S: Service> EventLoop<S> {
+    #[expect(clippy::too_many_arguments, reason = "each is one thing the loop owns")]
     pub fn new(
         index: usize,
         service: S,

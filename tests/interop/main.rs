@@ -9,6 +9,7 @@ mod cluster;
 mod everyday;
 mod killed;
 mod matrix;
+mod monitor;
 mod peers;
 mod quickstart;
 mod servers;

@@ -1,6 +1,7 @@
 //! What waits: delayed messages, messages given back, dead letters, queues locked for one consumer.
 
 use super::*;
+use crate::broker::stats::Name;
 use crate::wire::codes::response;
 use crate::wire::message::RecordView;
 use crate::wire::message::id::OffsetMessageId;
@@ -86,6 +87,8 @@ fn a_message_given_back_sixteen_times_walks_the_levels_and_ends_in_the_dead_lett
     let handles = broker.running().handles();
     let dead = handles.topics.get("%DLQ%G").unwrap();
     assert_eq!((dead.perm, dead.write_queue_nums), (6, 1));
+    let counted = |name| handles.stats.find(name, "T@G").map(|counter| counter.total());
+    assert_eq!((counted(Name::SendBackPutNums), counted(Name::SendBackToDlq)), (Some(17), Some(1)));
 }
 
 #[test]
@@ -132,6 +135,8 @@ fn a_message_that_a_consumer_sends_back_by_itself_waits_or_is_given_up() {
     assert!(String::from_utf8_lossy(&locked.body).contains("%RETRY%G"), "{locked:?}");
     assert_eq!(client.call(request::SEND_MESSAGE_V2, &fallback("16"), b"ordered").code, 0);
     assert_eq!(RecordView::parse(&wait_for(&mut client, "ANY", "%DLQ%G", 1)).unwrap().body(), b"ordered");
+    let given_up = broker.running().handles().stats.find(Name::SendBackToDlq, "T@G");
+    assert_eq!(given_up.map(|counter| counter.total()), Some(2));
 }
 
 #[test]
