@@ -8,6 +8,7 @@ pub mod base;
 pub mod bench;
 pub mod broker;
 pub mod client;
+pub mod example;
 pub mod namesrv;
 pub mod net;
 pub mod store;

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("broker", &["base", "wire", "store", "net", "client"]),
     ("admin", &["base", "wire", "client"]),
     ("bench", &["base", "wire", "net", "client"]),
+    ("example", &["base", "wire", "client"]),
     ("app", &["*"]),
     ("main", &["app"]),
 ];
@@ -30,6 +31,7 @@ const VOCABULARY: &[&str] = &["bytes", "parking_lot", "serde", "smallvec", "this
 const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["app/", "bench/"]),
     ("crc32fast", &["base/", "wire/"]),
+    ("daemonize", &["app/daemon.rs"]),
     ("fastrand", &["base/", "bench/", "broker/"]),
     ("flate2", &["wire/"]),
     ("hyper", &["net/http.rs", "net/http/"]),
@@ -38,9 +40,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memmap2", &["store/"]),
     ("ruzstd", &["wire/"]),
     ("rustix", &["app/", "base/", "bench/", "net/", "store/"]),
-    ("serde_json", &["admin/", "app/doctor.rs", "bench/", "broker/", "namesrv/", "wire/"]),
+    ("serde_json", &["admin/", "app/doctor/", "bench/", "broker/", "namesrv/", "wire/"]),
     ("signal_hook", &["app/"]),
-    ("tokio", &["admin/", "app/", "base/", "bench/", "broker/", "client/", "namesrv/", "net/"]),
+    ("tokio", &["admin/", "app/", "base/", "bench/", "broker/", "client/", "example/", "namesrv/", "net/"]),
     ("toml", &["app/"]),
     ("tracing_subscriber", &["app/logging.rs"]),
 ];

@@ -40,8 +40,11 @@ pub enum Command {
     /// Ask every name server or every broker of this machine to stop, as Java's mqshutdown does
     Shutdown {
         /// Whom
-        role: PropertiesOf,
+        role: ShutdownOf,
     },
+    /// The quickstart of RocketMQ's distribution: 1000 messages to TopicTest, and a consumer that prints them
+    #[command(subcommand)]
+    Example(Example),
     /// Look for what keeps servers from starting and clients from reaching them, with the fix
     Doctor(Doctor),
     /// Look at configuration files, or turn a Java broker's into TOML
@@ -66,9 +69,25 @@ pub struct Process {
     /// Where /metrics, /livez and /readyz are served: IP:PORT, :PORT or off [default: 0.0.0.0:5557; a name server alone: 5558]
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<Place>,
-    /// Set by --daemon for the process that it starts
-    #[arg(long, hide = true)]
-    pub detached: bool,
+    /// Where a daemon works; relative paths are meant from there [default: where it was started]
+    #[arg(long, value_name = "DIR", requires = "daemon")]
+    pub working_directory: Option<PathBuf>,
+    /// Permissions that a daemon's files do not get, in octal: 027 keeps others out [default: as inherited]
+    #[arg(long, value_name = "MASK", requires = "daemon")]
+    pub umask: Option<Umask>,
+}
+
+/// `--umask`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Umask(pub u32);
+
+impl FromStr for Umask {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777);
+        mask.map(Umask).ok_or_else(|| "accepted are octal numbers from 000 to 777".to_owned())
+    }
 }
 
 /// A running instance, for `rocketmq stop`, `status` and `reload`.
@@ -80,6 +99,36 @@ pub struct Instance {
     /// Its pid file [default: /run/rocketmq/NAME.pid]
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+}
+
+/// `rocketmq example`.
+#[derive(Debug, Subcommand)]
+pub enum Example {
+    /// org.apache.rocketmq.example.quickstart.Producer: sends 1000 messages and prints where each went
+    Producer(Quickstart),
+    /// org.apache.rocketmq.example.quickstart.Consumer: prints every message, until Ctrl-C
+    Consumer(Quickstart),
+}
+
+/// What the quickstart takes.
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Name servers: HOST:PORT, several separated by semicolons [default: NAMESRV_ADDR]
+    #[arg(short = 'n', long = "namesrv", alias = "namesrvAddr", value_name = "A:9876;B:9876")]
+    pub namesrv: Option<NamesrvList>,
+}
+
+/// Whom `rocketmq shutdown` stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShutdownOf {
+    /// All brokers
+    Broker,
+    /// All name servers
+    Namesrv,
+    /// What benchmark/producer.sh started
+    BenchProducer,
+    /// What benchmark/consumer.sh started
+    BenchConsumer,
 }
 
 /// `rocketmq dev`.
@@ -114,6 +163,12 @@ pub struct Namesrv {
     /// Folder for what is kept [default: ~/namesrv, as Java's]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Print all configuration items in Java's form, and end
+    #[arg(short = 'p', long = "printConfigItem")]
+    pub print_config_items: bool,
+    /// Accepted as by Java's, and as there of no use to a name server
+    #[arg(short = 'n', long = "namesrvAddr", hide = true)]
+    pub namesrv: Option<String>,
     /// How it runs.
     #[command(flatten)]
     pub process: Process,
@@ -134,6 +189,12 @@ pub struct Broker {
     /// Where to listen: IP:PORT, IP or :PORT [default: 0.0.0.0:10911]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// Print all configuration items in Java's form, and end
+    #[arg(short = 'p', long = "printConfigItem")]
+    pub print_config_items: bool,
+    /// Print the important configuration items in Java's form, and end
+    #[arg(short = 'm', long = "printImportantConfig")]
+    pub print_important_items: bool,
     /// How it runs.
     #[command(flatten)]
     pub process: Process,
@@ -159,6 +220,9 @@ pub struct Doctor {
     /// Topic whose route is looked for
     #[arg(short = 't', long, value_name = "TOPIC")]
     pub topic: Option<String>,
+    /// Cluster that it should be in
+    #[arg(short = 'c', long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
     /// Folder whose disk is looked at
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub data: PathBuf,

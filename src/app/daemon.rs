@@ -1,73 +1,99 @@
 //! Processes in the background: starting one and waiting until it is ready, its pid file, and the commands that act on a
-//! running instance. A daemon is this program started anew, detached before it has any thread; no fork is needed.
+//! running instance. Forks before there is any thread; locks and ports are taken after that, by the daemon itself.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use daemonize::{Daemonize, Outcome};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::Mode;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::cli;
+use super::cli::{self, Umask};
+use super::logging::Log;
 use super::preflight;
-use super::report::READY;
 
-/// How long `stop` waits for the end: the drain, the last flush and the last save, with room to spare.
-const STOP_WAIT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// How long `stop` waits for the end: the longest `drainTime`, the stop itself, and room to spare.
+const STOP_WAIT: Timespec = Timespec { tv_sec: 600 + 90, tv_nsec: 0 };
 
-/// Flag that asks for the background; taken out for the process that runs there.
-const DAEMON: &str = "--daemon";
-/// Hidden flag of the process that runs there.
-const DETACHED: &str = "--detached";
+/// What a daemon tells the command that started it when it can be used: its process id and this.
+const READY: u8 = b'\n';
 
-/// Starts this command line in the background and returns when it is ready, or with its error.
-pub fn launch() -> Result<ExitCode, Vec<String>> {
-    let fail = |error: io::Error| vec![format!("starting in the background: {error}")];
-    let arguments = std::env::args_os().skip(1).filter(|word| word != DAEMON);
-    let mut child = Command::new(std::env::current_exe().map_err(fail)?)
-        .args(arguments.chain([OsString::from(DETACHED)]))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(fail)?;
-    // Its stdout ends when it has reported and let go of us, or when it has ended.
-    let mut ready = false;
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
-        let line = line.map_err(fail)?;
-        ready |= line.contains(READY);
-        println!("{line}");
-    }
-    if ready {
-        println!("  It runs in the background as process {}.", child.id());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut told = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut told).map_err(fail)?;
-    }
-    let status = child.wait().map_err(fail)?;
-    io::stderr().write_all(told.as_bytes()).map_err(fail)?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
-    Ok(ExitCode::from(code.unwrap_or(super::FAILED)))
+/// Which of the two processes goes on here.
+pub enum Side {
+    /// The command that was typed: it ends with this code.
+    Command(ExitCode),
+    /// The daemon.
+    Daemon(Notice),
 }
 
-/// Leaves the terminal. To be called before there is any thread.
-pub fn detach() {
-    if let Err(error) = rustix::process::setsid() {
-        // Already the leader of a session, which is what was asked for.
-        debug_assert_eq!(error, rustix::io::Errno::PERM);
+/// The daemon's word to the command that waits for it: that it is ready, or, when all clones are gone, that it is not.
+#[derive(Clone, Debug)]
+pub struct Notice(Arc<OwnedFd>);
+
+/// Goes into the background: two forks, a session of its own. To be called before there is any thread. The command waits
+/// until the daemon is ready, or has ended with its error on stderr; until then both share the terminal.
+pub fn detach(process: &cli::Process) -> Result<Side, Vec<String>> {
+    let fail = |what: &str, error: &dyn std::fmt::Display| vec![format!("starting in the background: {what}: {error}")];
+    let (reader, writer) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| fail("a pipe", &io::Error::from(error)))?;
+    let here = std::env::current_dir().map_err(|error| fail("the working directory", &error))?;
+    let directory = process.working_directory.clone().unwrap_or(here);
+    // What was inherited, unless it was given; asking for it is setting it.
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    let mask = process.umask.map_or(mask.bits(), |Umask(mask)| mask);
+    let outcome = Daemonize::new()
+        .working_directory(&directory)
+        .umask(mask)
+        .stdout(daemonize::Stdio::keep())
+        .stderr(daemonize::Stdio::keep())
+        .execute();
+    match outcome {
+        Outcome::Parent(Ok(_)) => {
+            drop(writer);
+            wait(reader).map(Side::Command).map_err(|error| fail("waiting for it", &error))
+        }
+        Outcome::Child(Ok(_)) => Ok(Side::Daemon(Notice(Arc::new(writer)))),
+        Outcome::Parent(Err(error)) => Err(fail(&directory.display().to_string(), &error)),
+        Outcome::Child(Err(error)) => Err(fail(&directory.display().to_string(), &error)),
     }
 }
 
-/// Lets go of whoever started us: from here on only the log speaks.
-pub fn let_go() -> io::Result<()> {
-    let nothing = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&nothing)?;
-    rustix::stdio::dup2_stderr(&nothing)?;
-    Ok(())
+fn wait(reader: OwnedFd) -> io::Result<ExitCode> {
+    let mut told = Vec::new();
+    BufReader::new(fs::File::from(reader)).read_until(READY, &mut told)?;
+    match told.split_last() {
+        Some((&READY, pid)) => {
+            println!("  It runs in the background as process {}.", String::from_utf8_lossy(pid));
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Ok(ExitCode::from(super::FAILED)),
+    }
+}
+
+impl Notice {
+    /// Says that it is ready and lets go of the terminal: stdout leads nowhere from here on, stderr into the log, where
+    /// the last words of a crash are looked for.
+    pub fn ready(&self, log: &Log) -> io::Result<()> {
+        let told = format!("{}\n", std::process::id());
+        let nothing = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&nothing)?;
+        if !log.take_stderr()? {
+            rustix::stdio::dup2_stderr(&nothing)?;
+        }
+        let mut rest = told.as_bytes();
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&*self.0, rest)?..];
+        }
+        Ok(())
+    }
 }
 
 /// The pid file of a running process; removed when it ends.
@@ -106,14 +132,16 @@ impl Drop for PidFile {
     }
 }
 
-/// Where the pid file of an instance is, if nobody says otherwise.
+/// Where the pid file of an instance is, if nobody says otherwise: in the folder that systemd made for it
+/// (`RuntimeDirectory=`), in `/run/rocketmq`, or in one of the user's own.
 pub fn pid_file(instance: &str) -> PathBuf {
-    let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
-        _ if rustix::process::geteuid().is_root() => PathBuf::from("/run"),
-        Some(folder) => PathBuf::from(folder),
-        None => std::env::temp_dir().join(format!("run-{}", rustix::process::geteuid().as_raw())),
+    let folder = match (std::env::var_os("RUNTIME_DIRECTORY"), std::env::var_os("XDG_RUNTIME_DIR")) {
+        (Some(folder), _) if !folder.is_empty() => PathBuf::from(folder),
+        _ if rustix::process::geteuid().is_root() => PathBuf::from("/run/rocketmq"),
+        (_, Some(folder)) => PathBuf::from(folder).join("rocketmq"),
+        _ => std::env::temp_dir().join(format!("run-{}", rustix::process::geteuid().as_raw())).join("rocketmq"),
     };
-    folder.join("rocketmq").join(format!("{instance}.pid"))
+    folder.join(format!("{instance}.pid"))
 }
 
 /// The process of a pid file, if it runs and is one of ours.
@@ -171,16 +199,21 @@ pub fn reload(args: &cli::Instance) -> Result<(), Vec<String>> {
 }
 
 /// `rocketmq shutdown`: asks every process of a role to stop, as Java's mqshutdown does and in its words.
-pub fn shutdown(role: cli::PropertiesOf) -> Result<(), Vec<String>> {
-    let (command, name) = match role {
-        cli::PropertiesOf::Broker => ("broker", "mqbroker"),
-        cli::PropertiesOf::Namesrv => ("namesrv", "mqnamesrv"),
+pub fn shutdown(whom: cli::ShutdownOf) -> Result<(), Vec<String>> {
+    let (command, name): (&[&str], _) = match whom {
+        cli::ShutdownOf::Broker => (&["broker"], "mqbroker"),
+        cli::ShutdownOf::Namesrv => (&["namesrv"], "mqnamesrv"),
+        cli::ShutdownOf::BenchProducer => (&["bench", "producer"], "benchmark producer"),
+        cli::ShutdownOf::BenchConsumer => (&["bench", "consumer"], "benchmark consumer"),
     };
     let pids = fs::read_dir("/proc").map_err(|error| vec![format!("/proc: {error}")])?;
     let mut found = pids
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| arguments(*pid).is_some_and(|words| words.first().is_some_and(|word| word == command)))
+        .filter(|pid| {
+            arguments(*pid)
+                .is_some_and(|words| words.iter().zip(command).filter(|(a, b)| a == b).count() == command.len())
+        })
         .filter_map(Pid::from_raw)
         .peekable();
     if found.peek().is_none() {

@@ -70,7 +70,8 @@ const ROWS: &[Key<Settings>] = &[
 ];
 
 /// Parts of the program whose level can be set by their bare name.
-const MODULES: [&str; 10] = ["admin", "app", "base", "bench", "broker", "client", "namesrv", "net", "store", "wire"];
+const MODULES: [&str; 11] =
+    ["admin", "app", "base", "bench", "broker", "client", "example", "namesrv", "net", "store", "wire"];
 const LEVEL_NAMES: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What `log.level` accepts.
 const ACCEPTED: &str = "off, error, warn, info, debug or trace, and MODULE=LEVEL with a module such as store, net, broker or \
@@ -175,6 +176,16 @@ impl Log {
         }
     }
 
+    /// Has stderr lead into the file, from now on and whenever a new one is begun; false when there is no file. What the
+    /// runtime says when it aborts is found there.
+    pub fn take_stderr(&self) -> io::Result<bool> {
+        let Some(files) = &self.files else { return Ok(false) };
+        let mut files = files.lock();
+        rustix::stdio::dup2_stderr(&files.file)?;
+        files.takes_stderr = true;
+        Ok(true)
+    }
+
     /// Opens the file anew, for programs that put logs aside themselves.
     pub fn reopen(&self) -> io::Result<()> {
         self.files.as_ref().map_or(Ok(()), |files| files.lock().reopen())
@@ -248,6 +259,7 @@ struct Files {
     len: u64,
     len_max: u64,
     count_max: u64,
+    takes_stderr: bool,
 }
 
 impl Files {
@@ -257,7 +269,7 @@ impl Files {
         fs::create_dir_all(dir).map_err(fail)?;
         let file = append(&path).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
-        Ok(Files { file, len, len_max: settings.file_size, count_max: settings.files, path })
+        Ok(Files { file, len, len_max: settings.file_size, count_max: settings.files, path, takes_stderr: false })
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -283,6 +295,9 @@ impl Files {
     fn reopen(&mut self) -> io::Result<()> {
         self.file = append(&self.path)?;
         self.len = self.file.metadata()?.len();
+        if self.takes_stderr {
+            rustix::stdio::dup2_stderr(&self.file)?;
+        }
         Ok(())
     }
 }

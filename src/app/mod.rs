@@ -14,10 +14,13 @@ pub mod admin;
 pub mod advertise;
 pub mod cli;
 pub mod config_command;
+pub mod crash;
 pub mod daemon;
 pub mod doctor;
+pub mod example;
 pub mod explain;
 pub mod fold;
+pub mod java_items;
 pub mod layers;
 pub mod lint;
 pub mod logging;
@@ -57,9 +60,15 @@ pub fn version() -> &'static str {
 pub fn main(version: &'static str) -> ExitCode {
     VERSION.get_or_init(|| version);
     // Java's flags are not clap's: `-cf x` is one flag of two letters.
-    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let mut arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if let Some(words) = admin::words(&arguments) {
         return admin::run(&words);
+    }
+    if arguments.get(1).is_some_and(|command| command == "bench") {
+        arguments
+            .iter_mut()
+            .filter_map(|word| Some((bench::java::long_flag(word.to_str()?)?, word)))
+            .for_each(|(long, word)| *word = long.into());
     }
     let parsed = cli::Cli::command().version(version).try_get_matches_from(&arguments);
     match parsed.and_then(|found| cli::Cli::from_arg_matches(&found)) {
@@ -70,13 +79,18 @@ pub fn main(version: &'static str) -> ExitCode {
 
 fn run(arguments: cli::Cli) -> ExitCode {
     let (name, ended) = match arguments.command {
-        cli::Command::Dev(args) => ("dev", serve("dev", &args.process, || plan::dev(&args))),
-        cli::Command::Namesrv(args) => ("namesrv", serve("namesrv", &args.process, || plan::namesrv(&args))),
-        cli::Command::Broker(args) => ("broker", serve("broker", &args.process, || plan::broker(&args))),
+        cli::Command::Dev(args) => return serve("dev", &args.process, || plan::dev(&args)),
+        cli::Command::Broker(args) if args.print_config_items || args.print_important_items => {
+            ("broker", java_items::print_broker(&args).map(done))
+        }
+        cli::Command::Namesrv(args) if args.print_config_items => {
+            ("namesrv", java_items::print_namesrv(&args).map(done))
+        }
+        cli::Command::Namesrv(args) => return serve("namesrv", &args.process, || plan::namesrv(&args)),
+        cli::Command::Broker(args) => return serve("broker", &args.process, || plan::broker(&args)),
         cli::Command::Admin => return admin::run(&[]),
         cli::Command::Run(args) => {
-            let name = instance(&args.config);
-            return outcome(&name, serve(&name, &args.process, || plan::run(&args)));
+            return serve(&instance(&args.config), &args.process, || plan::run(&args));
         }
         cli::Command::Doctor(args) => ("doctor", doctor::run(&args).map(done)),
         cli::Command::Config(command) => ("config", config_command::run(&command).map(done)),
@@ -84,7 +98,8 @@ fn run(arguments: cli::Cli) -> ExitCode {
         cli::Command::Status(args) => ("status", daemon::status(&args).map(done)),
         cli::Command::Reload(args) => ("reload", daemon::reload(&args).map(done)),
         cli::Command::Shutdown { role } => ("shutdown", daemon::shutdown(role).map(done)),
-        cli::Command::Bench(args) => ("bench", bench::run(args).map(done).map_err(|error| vec![error.to_string()])),
+        cli::Command::Example(args) => ("example", example::run(&args).map(done)),
+        cli::Command::Bench(args) => ("bench", example::bench(args).map(done)),
     };
     outcome(name, ended)
 }
@@ -108,25 +123,35 @@ fn instance(file: &Path) -> String {
     file.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-fn serve(
+/// Runs a server, here or in the background.
+fn serve(name: &str, process: &cli::Process, plan: impl Fn() -> Result<plan::Plan, Vec<String>>) -> ExitCode {
+    let notice = match process.daemon.then(|| daemon::detach(process)).transpose() {
+        Ok(Some(daemon::Side::Command(code))) => return code,
+        Ok(Some(daemon::Side::Daemon(notice))) => Some(notice),
+        Ok(None) => None,
+        Err(problems) => return outcome(name, Err(problems)),
+    };
+    let ended = start(name, process, plan, notice.clone());
+    // The command that started us waits until the last clone is gone; by then it is told what went wrong.
+    let code = outcome(name, ended.map(done));
+    drop(notice);
+    code
+}
+
+fn start(
     name: &str,
     process: &cli::Process,
     plan: impl Fn() -> Result<plan::Plan, Vec<String>>,
-) -> Result<ExitCode, Vec<String>> {
-    if process.daemon {
-        return daemon::launch();
-    }
-    if process.detached {
-        daemon::detach();
-    }
+    notice: Option<daemon::Notice>,
+) -> Result<(), Vec<String>> {
     let again = || {
         let mut plan = plan()?;
-        plan.process(name, process)?;
+        plan.process(name, process, notice.clone())?;
         Ok(plan)
     };
     let plan = again()?;
     plan.preflight()?;
-    run::run(name, &plan, &again).map(done)
+    run::run(name, &plan, &again)
 }
 
 fn usage(told: &clap::Error) -> ExitCode {

@@ -37,8 +37,8 @@ pub struct Plan {
     pub instance: memory::Settings,
     /// The pid file, if there is one.
     pub pid_file: Option<PathBuf>,
-    /// Whether it runs in the background.
-    pub detached: bool,
+    /// Whom to tell that it is ready, if it runs in the background.
+    pub notice: Option<daemon::Notice>,
     /// What an operator should look at: unknown keys and the like.
     pub warnings: Vec<String>,
     /// Keys of the file that change nothing here, with the reason.
@@ -327,14 +327,19 @@ impl Plan {
     }
 
     /// Takes over the flags that say how a process runs. A daemon has no stderr, so it logs to where Java's does.
-    pub fn process(&mut self, name: &str, process: &cli::Process) -> Result<(), Vec<String>> {
+    pub fn process(
+        &mut self,
+        name: &str,
+        process: &cli::Process,
+        notice: Option<daemon::Notice>,
+    ) -> Result<(), Vec<String>> {
         if let Some(folder) = &process.log_dir {
             self.log.dir = Some(absolute("--log-dir", folder)?);
         }
         self.place_metrics(process.metrics);
-        self.detached = process.detached;
         self.pid_file.clone_from(&process.pid_file);
-        if process.detached {
+        self.notice = notice;
+        if self.notice.is_some() {
             self.pid_file = self.pid_file.take().or_else(|| Some(daemon::pid_file(name)));
             if self.log.dir.is_none() {
                 self.log.dir = Some(home()?.join("logs/rocketmqlogs"));

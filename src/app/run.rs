@@ -1,8 +1,10 @@
 //! The start list and the stop list: reading them top-down is the operations manual. Every role listens before anything
 //! on disk is touched, so that a port in use changes nothing, and answers only after its data is open.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, RealDisk};
@@ -13,16 +15,19 @@ use crate::broker;
 use crate::namesrv::NameServer;
 use crate::net::control::ControlRuntime;
 
-use super::daemon::{self, PidFile};
+use super::daemon::PidFile;
 use super::monitor::Monitor;
 use super::plan::{BrokerPlan, NamesrvPlan, Plan};
 use super::report::Report;
 use super::settings::Role;
 use super::systemd::Manager;
-use super::{logging, memory, overlays, reload, signals};
+use super::{crash, doctor, logging, memory, overlays, reload, signals};
 
 /// How long the stop of a name server waits for answers that are owed.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long a stop may take beyond the broker's `drainTime`; behind that the process ends as in a crash, which the next
+/// start recovers from.
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// Starts the roles of a plan, runs until a signal, stops them.
 /// `again` works the plan out once more, for a reload.
@@ -39,6 +44,7 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (of_namesrv, of_broker) = plan.memory();
     let mut signals = signals::Waiting::start().map_err(|error| format!("taking over signals: {error}"))?;
+    crash::watch(signals.waker());
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock = Clock::System;
     let manager = Manager::from_environment();
@@ -93,8 +99,8 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     let watchdog = manager.watchdog(stuck).map_err(|error| format!("starting the watchdog's thread: {error}"))?;
     let pid_file = plan.pid_file.as_deref().map(PidFile::write).transpose()?;
     report(what, plan, [monitor.place(), memory], &log, began).print();
-    if plan.detached {
-        daemon::let_go().map_err(|error| format!("letting go of the terminal: {error}"))?;
+    if let Some(notice) = &plan.notice {
+        notice.ready(&log).map_err(|error| format!("letting go of the terminal: {error}"))?;
     }
 
     let serves = serves(plan);
@@ -114,15 +120,21 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     });
 
     // The stop list: clients lose the broker before the name server that told them of it.
-    let why = signal.unwrap_or("an event loop has died, its panic is in the log above");
-    tracing::info!("stopping: {why}");
-    manager.stopping(why);
+    let crash = || crash::reason().unwrap_or_else(|| "an event loop has died".to_owned());
+    let why = signal.map_or_else(crash, str::to_owned);
+    let drain = broker.as_ref().map_or(0, |broker| broker.handles().config.get().drain_time_ms);
+    let limit = STOP_MAX + Duration::from_millis(drain);
+    tracing::info!("stopping, within {} s: {why}", limit.as_secs());
+    manager.stopping(&why);
     monitor.stops();
     watchdog.iter().for_each(|watchdog| watchdog.stopping());
-    let stopped = broker.map(broker::server::Running::stop).transpose().map_err(told);
-    if let Some(name_server) = name_server {
-        name_server.shutdown(DRAIN);
-    }
+    let stopped = within(limit, move || {
+        let stopped = broker.map(broker::server::Running::stop).transpose().map_err(told);
+        if let Some(name_server) = name_server {
+            name_server.shutdown(DRAIN);
+        }
+        stopped.map(drop)
+    });
     runtime.shutdown(DRAIN);
     drop(monitor);
     drop(pid_file);
@@ -133,9 +145,33 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     log.end();
     match signal {
         Some(_) => {}
-        None => return Err("an event loop died, see its panic in the log; the store is closed cleanly".to_owned()),
+        None => return Err(format!("{}; the store is closed cleanly", crash())),
     }
     Ok(())
+}
+
+/// Runs the stop list beside this thread, so that what hangs cannot keep the process.
+fn within(limit: Duration, stop: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    let (done, ended) = mpsc::sync_channel(1);
+    let list = Arc::new(Mutex::new(Some(stop)));
+    let theirs = list.clone();
+    let run = move || {
+        if let Some(stop) = { theirs.lock().take() } {
+            // Whoever waited has gone when the limit has passed; then the result is of no use.
+            let _late = done.send(stop());
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("stop".to_owned()).spawn(run) {
+        tracing::warn!("the stop has no limit, there is no thread for it: {error}");
+        return { list.lock().take() }.map_or(Ok(()), |stop| stop());
+    }
+    ended.recv_timeout(limit).unwrap_or_else(|error| {
+        let why = match error {
+            mpsc::RecvTimeoutError::Timeout => format!("the stop is not done within {} s", limit.as_secs()),
+            mpsc::RecvTimeoutError::Disconnected => crash::reason().unwrap_or_else(|| "the stop ended".to_owned()),
+        };
+        Err(format!("{why}; the process ends as in a crash, and the next start recovers"))
+    })
 }
 
 async fn wake_when(mut failure: Shutdown, waker: signals::Waker) {
@@ -189,11 +225,17 @@ fn report(what: &str, plan: &Plan, [metrics, memory]: [String; 2], log: &logging
     report.row("memory", vec![memory]);
     report.row("metrics", vec![metrics]);
     report.row("data", data(plan));
+    let store = plan.broker.as_ref().map(|broker| broker.store.root.clone());
+    let folder = store.or_else(|| plan.namesrv.as_ref().map(|namesrv| namesrv.data.clone())).unwrap_or_default();
+    report.row("limits", doctor::limits(&folder));
     report.row("log", vec![format!("{}; {}=debug tells more", log.place(), logging::LEVELS)]);
     if let Some(broker) = &plan.broker {
         hint(&mut report, broker, plan.namesrv.as_ref());
     }
-    report.hint("Ctrl-C stops.");
+    report.hint(match plan.notice {
+        Some(_) => format!("`rocketmq stop {what}` stops."),
+        None => "Ctrl-C stops.".to_owned(),
+    });
     report
 }
 

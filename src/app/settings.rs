@@ -98,6 +98,7 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.name_servers", "namesrvAddr", Unit::List),
     row("broker.register_interval", "registerNameServerPeriod", Unit::Time),
     row("broker.force_register", "forceRegister", Unit::Flag),
+    row("broker.drain_time", "drainTime", Unit::Time),
     row("broker.event_loops", "eventLoops", Unit::Count),
     row("broker.permission", "brokerPermission", PERMISSION),
     row("broker.region", "regionId", Unit::Text),

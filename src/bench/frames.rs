@@ -16,6 +16,8 @@ const OFFSET_MARK: &str = "7777777777777777777";
 const TIME_MARK: &str = "8888888888888";
 /// Stands for the counting part of a unique key.
 const KEY_MARK: &str = "9999999999999999";
+/// Stands for a time in seconds.
+const SECONDS_MARK: &str = "6666666666";
 
 /// A request whose numbers can be replaced.
 #[derive(Clone, Debug)]
@@ -25,7 +27,21 @@ pub struct Template {
     offset: Option<usize>,
     time: Option<usize>,
     key: Option<usize>,
+    seconds: Option<usize>,
     body: usize,
+}
+
+/// What a message of Java's benchmark has beside its body.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// A key: the time in seconds.
+    pub key: bool,
+    /// A tag.
+    pub tag: Option<String>,
+    /// A delay level.
+    pub delay_level: Option<u32>,
+    /// Further properties.
+    pub properties: Vec<(String, String)>,
 }
 
 /// The producer group of the generator.
@@ -41,15 +57,29 @@ impl Template {
         let header = &bytes[..bytes.len() - body.len()];
         let find = |mark: &str| header.windows(mark.len()).position(|window| window == mark.as_bytes());
         let opaque = find(r#""opaque":1000000000"#).map(|at| at + r#""opaque":"#.len());
-        let (offset, time, key) = (find(OFFSET_MARK), find(TIME_MARK), find(KEY_MARK));
-        Template { body: header.len(), opaque, offset, time, key, bytes }
+        let (offset, time, key, seconds) = (find(OFFSET_MARK), find(TIME_MARK), find(KEY_MARK), find(SECONDS_MARK));
+        Template { body: header.len(), opaque, offset, time, key, seconds, bytes }
     }
 
     /// SEND_MESSAGE_V2 as the Java client sends it: a unique key, WAIT, a tag; `size` bytes of body.
     pub fn send(topic: &str, queue_id: u32, size: usize) -> Template {
-        let properties = format!("UNIQ_KEY\u{1}7F0000010BAD0BAD{KEY_MARK}\u{2}WAIT\u{1}true\u{2}TAGS\u{1}bench");
+        let body: Vec<u8> = (0..size).map(|at| b'a' + (at % 26) as u8).collect();
+        let extras = Extras { tag: Some("bench".to_owned()), ..Extras::default() };
+        Template::message(PRODUCER_GROUP, topic, queue_id, &extras, &body)
+    }
+
+    /// The same for any group, with more beside the body.
+    pub fn message(group: &str, topic: &str, queue_id: u32, extras: &Extras, body: &[u8]) -> Template {
+        let mut properties = format!("UNIQ_KEY\u{1}7F0000010BAD0BAD{KEY_MARK}\u{2}WAIT\u{1}true");
+        let key = extras.key.then(|| ("KEYS", SECONDS_MARK.to_owned()));
+        let tag = extras.tag.clone().map(|tag| ("TAGS", tag));
+        let delay = extras.delay_level.map(|level| ("DELAY", level.to_string()));
+        let more = extras.properties.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        for (name, value) in key.into_iter().chain(tag).chain(delay).chain(more) {
+            properties.push_str(&format!("\u{2}{name}\u{1}{value}"));
+        }
         let ext = [
-            ("a", Value::Str(PRODUCER_GROUP)),
+            ("a", Value::Str(group)),
             ("b", Value::Str(topic)),
             ("c", Value::Str("TBW102")),
             ("d", Value::I64(4)),
@@ -62,8 +92,7 @@ impl Template {
             ("k", Value::Bool(false)),
             ("m", Value::Bool(false)),
         ];
-        let body: Vec<u8> = (0..size).map(|at| b'a' + (at % 26) as u8).collect();
-        Template::new(request::SEND_MESSAGE_V2, &ext, &body)
+        Template::new(request::SEND_MESSAGE_V2, &ext, body)
     }
 
     /// PULL_MESSAGE of up to `max` messages; `suspend_ms` above 0 has the broker hold it.
@@ -103,6 +132,7 @@ impl Template {
     pub fn set_message(&self, out: &mut [u8], start: usize, now_ms: u64, count: u64) {
         digits(out, start, self.time, TIME_MARK.len(), now_ms);
         digits(out, start, self.key, KEY_MARK.len(), count);
+        digits(out, start, self.seconds, SECONDS_MARK.len(), now_ms / 1000);
     }
 
     /// The body of the request that starts at `start` and ends `out`.

@@ -82,7 +82,7 @@ impl Marks {
 
 /// Requests in flight: slot number → when it was (to be) sent and a number of the load's.
 #[derive(Debug, Default)]
-struct Slots {
+pub(super) struct Slots {
     places: Vec<(u64, u32)>,
     free: Vec<u32>,
     first: u32,
@@ -94,7 +94,8 @@ impl Slots {
         Slots { first, ..Default::default() }
     }
 
-    fn take(&mut self, at: u64, tag: u32) -> u32 {
+    /// A slot for a request that is sent at `at`.
+    pub(super) fn take(&mut self, at: u64, tag: u32) -> u32 {
         match self.free.pop() {
             Some(slot) => {
                 self.places[slot as usize] = (at, tag);
@@ -107,14 +108,16 @@ impl Slots {
         }
     }
 
-    fn give_back(&mut self, slot: u32) -> Option<(u64, u32)> {
+    /// Frees a slot: when its request was sent, and its number of the load's.
+    pub(super) fn give_back(&mut self, slot: u32) -> Option<(u64, u32)> {
         let slot = slot.checked_sub(self.first)?;
         let place = *self.places.get(slot as usize)?;
         self.free.push(slot);
         Some(place)
     }
 
-    fn in_flight(&self) -> u32 {
+    /// Requests in flight.
+    pub(super) fn in_flight(&self) -> u32 {
         (self.places.len() - self.free.len()) as u32
     }
 }

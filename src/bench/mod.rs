@@ -4,6 +4,7 @@
 mod engine;
 mod frames;
 mod histogram;
+pub mod java;
 mod load;
 mod probe;
 mod setup;
@@ -15,6 +16,8 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
+use crate::base::local_time::Zone;
+use crate::base::shutdown::Shutdown;
 use crate::client::ClientError;
 use engine::Engine;
 use frames::Template;
@@ -49,6 +52,21 @@ pub enum What {
     E2e(LoadArgs),
     /// Measure the machine: framed echo, positioned writes, fdatasync
     Probe(ProbeArgs),
+    /// Java's benchmark/producer.sh: its flags and its lines
+    Producer(java::ProducerArgs),
+    /// Java's benchmark/consumer.sh: its flags and its lines
+    Consumer(java::ConsumerArgs),
+}
+
+/// What a measurement takes from its surroundings.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Value of `NAMESRV_ADDR`.
+    pub name_servers: Option<String>,
+    /// The zone in which times are shown.
+    pub zone: Zone,
+    /// Ends what would go on and on.
+    pub stop: Shutdown,
 }
 
 /// How the result is printed.
@@ -211,8 +229,10 @@ pub enum BenchError {
 }
 
 /// Runs a measurement and prints its result to standard output.
-pub fn run(args: Args) -> Result<(), BenchError> {
+pub fn run(args: Args, around: &Surroundings) -> Result<(), BenchError> {
     let (report, output) = match &args.what {
+        What::Producer(args) => return java::produce(args, around),
+        What::Consumer(args) => return java::consume(args, around),
         What::Send(load) => (send(load)?, load.output),
         What::Pull(load) => (pull(load)?, load.output),
         What::E2e(load) => (end_to_end(load)?, load.output),

@@ -84,6 +84,9 @@ pub struct Config {
     pub register_name_server_period_ms: u64,
     /// `forceRegister`: whether every round registers, without asking first whether a name server needs it.
     pub force_register: bool,
+    /// How long a stop goes on serving producers after name servers were told to send them elsewhere, milliseconds. Not
+    /// Java's.
+    pub drain_time_ms: u64,
     /// `traceTopicEnable`: whether the trace topic exists from the start.
     pub trace_topic_enable: bool,
     /// `msgTraceTopicName`.
@@ -165,6 +168,7 @@ impl Default for Config {
             flush_consumer_offset_interval_ms: 5_000,
             register_name_server_period_ms: 30_000,
             force_register: true,
+            drain_time_ms: 3_000,
             trace_topic_enable: false,
             msg_trace_topic_name: "RMQ_SYS_TRACE_TOPIC".into(),
             memory: LoopMemory::default(),

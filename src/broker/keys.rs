@@ -79,6 +79,7 @@ const BROKER: &[Key<Settings>] = &[
     // These two are not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here.
     key("eventLoops", Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, n| s.broker.loops = n as usize }),
     key("vipChannel", Flag(|s| &mut s.broker.vip_channel)),
+    key("drainTime", Number { range: (0, 600_000), set: |s, ms| s.broker.drain_time_ms = ms }),
     key("listenPort", Number { range: (3, 65535), set: |s, port| s.broker.listen_port = port as u16 }),
     key(
         "bindAddress",

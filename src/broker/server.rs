@@ -35,10 +35,14 @@ use super::registration::Identity;
 use super::saver::Saver;
 use super::service::{BrokerService, Mail, post_event};
 use super::state_file::StateFileError;
+use super::topics::PERM_WRITE;
 use super::unconsumed::Unconsumed;
 
 /// How long a stop waits for answers that are owed.
-const DRAIN: Duration = Duration::from_secs(3);
+pub const ANSWERS_DRAIN: Duration = Duration::from_secs(3);
+
+/// Nobody sends any more when nothing was appended for so long.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Why a broker does not start, or did not stop cleanly.
 #[derive(Debug, Error)]
@@ -249,9 +253,11 @@ impl Running {
         self.loops.failed()
     }
 
-    /// Stops cleanly: leaves the name servers, lets clients go, saves the state files, closes the store. Goes through the
-    /// whole list whatever fails, and returns the first failure. Blocks; not for a thread of the control runtime.
+    /// Stops cleanly: sends producers elsewhere, leaves the name servers, answers what is held and owed, saves the state
+    /// files, closes the store. Goes through the whole list whatever fails, and returns the first failure. Blocks; not for
+    /// a thread of the control runtime.
     pub fn stop(self) -> Result<(), BrokerError> {
+        self.send_producers_elsewhere();
         let Running { handles, control, slow: _, loops, readers, background, saver, deliverer, stop, tasks, identity } =
             self;
         stop.stop();
@@ -263,7 +269,9 @@ impl Running {
             }
             handles.registration.unregister(&identity).await;
         });
-        loops.shutdown(DRAIN);
+        // A pull that is held is answered that nothing is there, instead of losing its connection.
+        (0..loops.mailboxes().loops()).for_each(|index| loops.mailboxes().post(index, Mail::RunHeld));
+        loops.shutdown(ANSWERS_DRAIN);
         for reader in readers {
             if reader.join().is_err() {
                 tracing::error!("a reader thread panicked; the panic is in the log above");
@@ -277,6 +285,37 @@ impl Running {
         saved?;
         closed?;
         Ok(())
+    }
+}
+
+impl Running {
+    /// Tells the name servers that nothing may be written here any more, as `wipeWritePerm` does, and goes on serving until
+    /// nobody sends, or until `drainTime` is over: producers look for new routes every 30 s, and go elsewhere at once when
+    /// their connection ends.
+    fn send_producers_elsewhere(&self) {
+        let (config, handles) = (self.handles.config.get(), &self.handles);
+        let drain = Duration::from_millis(config.drain_time_ms);
+        if config.namesrv_addrs.is_empty() || drain.is_zero() {
+            return;
+        }
+        // Name servers look at the version of the topics only.
+        if let Err(error) = handles.topics.touch() {
+            tracing::warn!("producers are not sent elsewhere before the stop: {error}");
+        }
+        self.control.block_on(async {
+            let until = tokio::time::Instant::now() + drain;
+            handles.registration.identity_changed(|identity| identity.broker_permission &= !PERM_WRITE).await;
+            let mut appended = handles.store.appended().get();
+            loop {
+                let look = tokio::time::Instant::now() + QUIET;
+                tokio::time::sleep_until(look.min(until)).await;
+                let now = handles.store.appended().get();
+                if now == appended || look >= until {
+                    return;
+                }
+                appended = now;
+            }
+        });
     }
 }
 

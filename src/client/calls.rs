@@ -183,7 +183,7 @@ fn offset(answer: &Response) -> Option<QueueOffset> {
     u64::try_from(answer.i64("offset")?).ok().map(QueueOffset)
 }
 
-fn malformed(addr: &str, code: i32) -> impl FnOnce(BodyError) -> ClientError {
+pub(super) fn malformed(addr: &str, code: i32) -> impl FnOnce(BodyError) -> ClientError {
     let addr = addr.to_owned();
     move |error| ClientError::Malformed { addr, code, found: error.to_string() }
 }

@@ -2,7 +2,9 @@
 //! For control traffic and tools; the path of a message is `net::server`. Knows no role of this process.
 
 mod calls;
+pub mod consumer;
 mod link;
+pub mod shown;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -7,8 +7,10 @@
 mod clients;
 mod cluster;
 mod everyday;
+mod items;
 mod killed;
 mod matrix;
+mod migrate;
 mod monitor;
 mod peers;
 mod quickstart;

@@ -473,7 +473,7 @@ pub fn java_reads(version: &str, folder: &Path, store_root: &Path, lines: &[(&st
 }
 
 /// A `ROCKETMQ_HOME` with the quiet logging that 4.9 refuses to start without.
-fn java_home(version: &str, home: &Path) -> PathBuf {
+pub fn java_home(version: &str, home: &Path) -> PathBuf {
     fs::create_dir_all(home.join("conf")).expect("a home for a Java server");
     if version.starts_with('4') {
         for part in ["namesrv", "broker", "tools"] {

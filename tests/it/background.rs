@@ -1,10 +1,17 @@
-//! Daemons and Java's old commands: how an operator's scripts start, watch and stop processes.
+//! Daemons: how an operator starts, watches, reloads and stops processes in the background, and how they end.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Folder, Ports, Server, rocketmq, run};
+use rocketmq::client::{Client, Response};
+use rocketmq::wire::codes::{request, response};
+use rocketmq::wire::command::Value;
+
+use crate::harness::{Folder, Ports, Said, Server, rocketmq, run};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Stops a daemon if a test fails before it did.
 struct Daemon<'a> {
@@ -73,55 +80,190 @@ fn a_daemon_that_cannot_start_returns_its_error() {
     assert_eq!(home.names(), ["broker.conf"]);
 }
 
-/// One of the old commands, under a shell.
-fn old_command(shell: &str, name: &str, home: &Folder) -> Command {
-    let program = PathBuf::from(rocketmq(home.path()).get_program());
-    let mut command = Command::new(shell);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/home/bin").join(name));
-    command.env("ROCKETMQ_PROGRAM", program).env("JAVA_OPT", format!("-Xmx8g -Duser.home={}", home.path().display()));
-    command.env_remove("NAMESRV_ADDR").env("HOME", "/nonexistent").current_dir(home.path());
-    command.env("ROCKETMQ__METRICS__LISTEN", "off");
-    command
-}
-
 #[test]
-fn old_commands_start_the_roles_print_what_scripts_wait_for_and_log_where_java_does() {
-    for shell in ["sh", "dash", "bash"] {
-        if Command::new(shell).args(["-c", ":"]).status().is_err() {
-            continue;
-        }
-        let home = Folder::new("shims");
-        let ports = Ports::free();
-        home.file("namesrv.properties", &format!("listenPort={}\nbindAddress=127.0.0.1\n", ports.namesrv));
-        home.file("broker.properties", &format!("brokerName=old\nlistenPort={}\nbrokerIP1=127.0.0.1\n", ports.broker));
-        let mut command = old_command(shell, "mqnamesrv", &home);
-        let namesrv = Server::watch(command.args(["-c", "namesrv.properties"]));
-        namesrv.wait_for("The Name Server boot success. serializeType=JSON");
-        let mut command = old_command(shell, "runbroker.sh", &home);
-        let address = format!("127.0.0.1:{};", ports.namesrv);
-        let arguments = ["org.apache.rocketmq.broker.BrokerStartup", "-n", &address, "-c", "broker.properties"];
-        let broker = Server::watch(command.args(arguments));
-        let expected = format!("The broker[old, 127.0.0.1:{}] boot success. serializeType=JSON", ports.broker);
-        broker.wait_for(&expected);
-        broker.wait_for("heap and machine flags of JAVA_OPT mean nothing here");
-
-        let mut command = old_command(shell, "mqadmin", &home);
-        let output = command.args(["clusterList", "-n", &address]).output().expect("a shell");
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && told.contains("old"), "{output:?}");
-
-        broker.stop();
-        namesrv.stop();
-        let log = fs::read_to_string(home.join("logs/rocketmqlogs/broker.log")).expect("Java's place for logs");
-        assert!(log.contains(&expected) && log.contains("stopped"), "{log}");
-        assert!(home.join("logs/rocketmqlogs/namesrv.log").is_file() && home.join("store/config").is_dir());
+fn a_daemon_works_where_it_was_told_and_keeps_its_files_from_others() {
+    let home = Folder::new("daemon-place");
+    let ports = Ports::free();
+    fs::create_dir(home.join("work")).expect("the folder is ours");
+    home.file("work/broker.conf", "brokerName=d\nbindAddress=127.0.0.1\n");
+    let work = home.join("work").display().to_string();
+    let listen = format!("127.0.0.1:{}", ports.broker);
+    let start = ["broker", "-c", "broker.conf", "--listen", &listen, "--data", "store", "--log-dir", "logs"];
+    let place = ["--daemon", "--pid-file", "../broker.pid", "--working-directory", &work, "--umask", "077"];
+    let said = run(home.path(), &[&start[..], &place].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let daemon = Daemon { home: &home, stopped: false };
+    let pid = fs::read_to_string(home.join("broker.pid")).expect("a pid file").trim().to_owned();
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("it runs"), home.join("work"));
+    for file in ["work/store", "work/logs/broker.log", "broker.pid"] {
+        let mode = fs::metadata(home.join(file)).expect(file).permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}: {mode:o}");
+    }
+    daemon.stop();
+    for (flags, told) in [
+        (&["--umask", "8"][..], "octal numbers from 000 to 777"),
+        (&["--umask", "022"], "--daemon"),
+        (&["--daemon", "--working-directory", "nowhere"], "nowhere"),
+    ] {
+        let said = run(home.path(), &[&["namesrv", "--data", "ns"], flags].concat());
+        assert!(said.code != Some(0) && said.stderr.contains(told), "{said:?}");
     }
 }
 
 #[test]
-fn what_old_wrappers_ask_for_by_an_unknown_class_is_refused_by_name() {
-    let home = Folder::new("class");
-    let output = old_command("sh", "tools.sh", &home).arg("org.example.Nothing").output().expect("a shell");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && told.contains("the class 'org.example.Nothing'"), "{told}");
+fn a_terminal_that_closes_does_not_end_a_daemon() {
+    let home = Folder::new("daemon-terminal");
+    let ports = Ports::free();
+    let program = rocketmq(home.path()).get_program().to_string_lossy().into_owned();
+    // In a terminal of its own, whose end hangs up whoever belongs to it.
+    let line = format!(
+        "{program} broker --listen 127.0.0.1:{} --data store --log-dir logs --pid-file broker.pid --daemon",
+        ports.broker
+    );
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).current_dir(home.path()).env("HOME", home.path());
+    terminal.env("ROCKETMQ__METRICS__LISTEN", "off");
+    let output = terminal.env_remove("NAMESRV_ADDR").stdin(std::process::Stdio::null()).output().expect("script");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("in the background as process"), "{output:?}");
+    let daemon = Daemon { home: &home, stopped: false };
+    let said = run(home.path(), &["status", "broker", "--pid-file", "broker.pid"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    std::net::TcpStream::connect(("127.0.0.1", ports.broker)).expect("it listens");
+    daemon.stop();
+}
+
+#[test]
+fn a_process_that_aborts_says_why_on_its_last_line() {
+    let home = Folder::new("abort");
+    let ports = Ports::free();
+    let listen = format!("127.0.0.1:{}", ports.broker);
+    let start = ["broker", "--listen", &listen, "--data", "store", "--log-dir", "logs", "--pid-file", "broker.pid"];
+    let said = run(home.path(), &[&start[..], &["--daemon"]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let daemon = Daemon { home: &home, stopped: false };
+    let pid = fs::read_to_string(home.join("broker.pid")).expect("a pid file").trim().to_owned();
+    let send = ["bench", "send", "--broker", &listen, "-t", "T", "--size", "4000000", "--warmup", "0"];
+    let said = run(home.path(), &[&send[..], &["--connections", "1", "--seconds", "0.1"]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("Linux says it");
+    let size: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    // No more memory than it has: so many large messages cannot be taken in.
+    let limit = Command::new("prlimit").args(["--pid", &pid, &format!("--as={}", size << 10)]).status();
+    assert!(limit.expect("prlimit").success());
+    let said = run(home.path(), &[&send[..], &["--connections", "64", "--seconds", "5"]].concat());
+    assert_ne!(said.code, Some(0), "{said:?}");
+    let gone = Instant::now() + TIMEOUT;
+    while fs::exists(format!("/proc/{pid}")).unwrap_or(false) {
+        assert!(Instant::now() < gone, "it still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = fs::read_to_string(home.join("logs/broker.log")).expect("a log");
+    // Rust's runtime may add that it prints no backtrace.
+    let last = log.lines().rfind(|line| !line.is_empty() && !line.contains("backtrace")).unwrap_or_default();
+    assert!(last.starts_with("memory allocation of ") && last.ends_with(" bytes failed"), "{log}");
+    std::mem::forget(daemon);
+}
+
+/// Calls of a client.
+struct Asker(tokio::runtime::Runtime, Client);
+
+impl Asker {
+    fn new() -> Asker {
+        Asker(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"), Client::new())
+    }
+
+    fn ask(&self, address: &str, code: i32, ext: &[(&str, Value<'_>)]) -> Response {
+        self.0.block_on(self.1.request(address, code, ext, b"", TIMEOUT)).expect("an answer")
+    }
+}
+
+#[test]
+fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_durable() {
+    let home = Folder::new("drain");
+    let ports = Ports::free();
+    let namesrv = format!("127.0.0.1:{}", ports.namesrv);
+    let name_server = Server::start(home.path(), &["namesrv", "--listen", &namesrv, "--data", "ns"]);
+    let address = format!("127.0.0.1:{}", ports.broker);
+    let text = format!(
+        "[broker]\nname = \"b\"\nlisten = \"{address}\"\nname_servers = [\"{namesrv}\"]\ndrain_time = \"4s\"\n\
+         [broker.store]\ndata = \"store\"\n"
+    );
+    home.file("b.toml", &text);
+    let broker = Server::start(home.path(), &["run", "-c", "b.toml"]);
+    let asker = Asker::new();
+    let topic = |name| {
+        let ext = [
+            ("topic", Value::Str(name)),
+            ("defaultTopic", Value::Str("TBW102")),
+            ("readQueueNums", Value::I64(1)),
+            ("writeQueueNums", Value::I64(1)),
+            ("perm", Value::I64(6)),
+            ("topicFilterType", Value::Str("SINGLE_TAG")),
+        ];
+        assert_eq!(asker.ask(&address, request::UPDATE_AND_CREATE_TOPIC, &ext).code, response::SUCCESS);
+    };
+    topic("Held");
+    topic("Sent");
+    let pull = std::thread::spawn({
+        let address = address.clone();
+        move || {
+            let ext = [
+                ("consumerGroup", Value::Str("C")),
+                ("topic", Value::Str("Held")),
+                ("queueId", Value::I64(0)),
+                ("queueOffset", Value::I64(0)),
+                ("maxMsgNums", Value::I64(32)),
+                ("sysFlag", Value::I64(6)),
+                ("commitOffset", Value::I64(0)),
+                ("suspendTimeoutMillis", Value::I64(60_000)),
+                ("subscription", Value::Str("*")),
+                ("subVersion", Value::I64(0)),
+            ];
+            Asker::new().ask(&address, request::PULL_MESSAGE, &ext)
+        }
+    });
+    let sender = Server::spawn(
+        home.path(),
+        &[
+            "bench",
+            "send",
+            "-n",
+            &namesrv,
+            "-t",
+            "Sent",
+            "--seconds",
+            "60",
+            "--warmup",
+            "0",
+            "--rate",
+            "200",
+            "--marks",
+        ],
+    );
+    sender.wait_for("BEGIN");
+    broker.signal("TERM");
+    broker.wait_for("stopping, within 64 s: SIGTERM");
+    // While somebody sends, the route says that nothing is to be sent here; then the broker is gone from it.
+    let permission = || {
+        let said: Said = run(home.path(), &["admin", "topicRoute", "-n", &namesrv, "-t", "Sent", "--output", "json"]);
+        let routes: serde_json::Value = serde_json::from_str(&said.stdout).ok()?;
+        routes[0]["queueDatas"][0]["perm"].as_i64()
+    };
+    let until = Instant::now() + TIMEOUT;
+    while permission() != Some(4) {
+        assert!(Instant::now() < until, "the permission stays {:?}", permission());
+    }
+    broker.ends();
+    assert_eq!(permission(), None, "it has left the name server");
+    let held = pull.join().expect("the puller does not panic");
+    assert_eq!(held.code, response::PULL_NOT_FOUND, "{held:?}");
+    assert!(!home.join("store/abort").exists());
+    sender.kill();
+
+    let broker = Server::start(home.path(), &["run", "-c", "b.toml"]);
+    assert_eq!(permission(), Some(6), "a new start may be written again");
+    broker.stop();
+    name_server.stop();
 }

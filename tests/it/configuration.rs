@@ -124,3 +124,29 @@ fn the_shipped_files_can_be_used_and_the_shipped_sets_fit_together() {
         }
     }
 }
+
+#[test]
+fn the_shipped_sets_with_slaves_fit_together_and_say_what_of_them_is_not_built() {
+    let home = Folder::new("sets");
+    let conf = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    for set in ["2m-2s-async", "2m-2s-sync"] {
+        for kind in ["properties", "toml"] {
+            for broker in ["broker-a", "broker-a-s", "broker-b", "broker-b-s"] {
+                let name = format!("{broker}.{kind}");
+                fs::copy(conf.join(set).join(&name), home.join(&name)).expect("the folder is ours");
+                let said = run(home.path(), &["config", "check", &name]);
+                if broker.ends_with("-s") {
+                    assert!(said.code == Some(1) && said.stderr.contains("built yet"), "{set}: {said:?}");
+                    assert!(said.stderr.contains("SLAVE") || said.stderr.contains("slave"), "{set}: {said:?}");
+                } else {
+                    assert!(said.code == Some(0) && said.stdout.contains("can be used"), "{set}: {said:?}");
+                }
+            }
+            let said = run(home.path(), &["config", "lint", "."]);
+            assert!(said.code == Some(0) && said.stdout.contains("4 brokers fit together"), "{set}: {said:?}");
+            for name in home.names() {
+                fs::remove_file(home.join(&name)).expect("the folder is ours");
+            }
+        }
+    }
+}

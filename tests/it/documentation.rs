@@ -1,4 +1,5 @@
-//! Every command that the documentation shows is run: all lines of all `sh` blocks, page by page, from the top.
+//! Every command that the documentation shows is run: all lines of all `sh` blocks, page by page, from the top, and what
+//! `text` blocks have Java's installation do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,24 +17,40 @@ fn every_command_of_the_readme_and_the_docs_runs() {
         let commands = commands(&text);
         assert!(!commands.is_empty() || !text.contains("```sh"), "{}: no command found", page.display());
         let mut reader = Reader::new(&page);
-        commands.iter().for_each(|line| reader.types(line));
+        commands.iter().for_each(|typed| match typed {
+            Typed::Here(line) => reader.types(line),
+            Typed::Java(line) if page.ends_with("migrate.md") => reader.asks_java(line),
+            Typed::Java(_) => {}
+        });
     }
 }
 
-/// The lines of the `sh` blocks, continued lines joined.
-fn commands(text: &str) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    let mut inside = false;
-    for line in text.lines() {
-        match line.trim() {
-            "```sh" => inside = true,
-            "```" => inside = false,
-            line if inside && !line.is_empty() && !line.starts_with('#') => match commands.last_mut() {
-                Some(last) if last.ends_with('\\') => {
+/// What a page has its reader type.
+#[derive(Debug)]
+enum Typed {
+    /// A line of an `sh` block.
+    Here(String),
+    /// A line of a `text` block: a command of Java's installation.
+    Java(String),
+}
+
+/// The lines of the blocks, continued lines joined.
+fn commands(text: &str) -> Vec<Typed> {
+    let mut commands: Vec<Typed> = Vec::new();
+    let mut inside = "";
+    for line in text.lines().map(str::trim) {
+        match line {
+            "```sh" | "```text" => inside = line,
+            "```" => inside = "",
+            "" => {}
+            _ if line.starts_with('#') => {}
+            _ if inside == "```text" => commands.push(Typed::Java(line.to_owned())),
+            _ if inside == "```sh" => match commands.last_mut() {
+                Some(Typed::Here(last)) if last.ends_with('\\') => {
                     last.pop();
                     last.push_str(line);
                 }
-                _ => commands.push(line.to_owned()),
+                _ => commands.push(Typed::Here(line.to_owned())),
             },
             _ => {}
         }
@@ -52,7 +69,44 @@ struct Reader {
 
 impl Reader {
     fn new(page: &Path) -> Reader {
-        Reader { page: page.to_owned(), home: Folder::new("docs"), ports: Ports::free(), namesrv: None, broker: None }
+        let mut reader = Reader {
+            page: page.to_owned(),
+            home: Folder::new("docs"),
+            ports: Ports::free(),
+            namesrv: None,
+            broker: None,
+        };
+        if page.ends_with("migrate.md") {
+            // Java's servers are ours here, started in the foreground; `tests/interop` follows the page with Java's own.
+            let text = format!(
+                "brokerName=broker-a\nlistenPort={}\nbrokerIP1=127.0.0.1\nstorePathRootDir=store\n\
+                 registerNameServerPeriod=10000\nfileReservedTime=48\n",
+                reader.ports.broker
+            );
+            reader.home.file("broker.conf", &text);
+            reader.asks_java("nohup sh bin/mqnamesrv &");
+            reader.asks_java("nohup sh bin/mqbroker -n 127.0.0.1:9876 -c broker.conf &");
+        }
+        reader
+    }
+
+    fn asks_java(&mut self, line: &str) {
+        let namesrv = format!("127.0.0.1:{}", self.ports.namesrv);
+        match line.split_whitespace().nth(2) {
+            Some("namesrv") => stop(&mut self.namesrv),
+            Some("broker") => stop(&mut self.broker),
+            Some("bin/mqnamesrv") => {
+                let args = ["namesrv", "--listen", &namesrv, "--data", "java-namesrv"];
+                self.namesrv = Some(Server::start(self.home.path(), &args));
+            }
+            Some("bin/mqbroker") => {
+                let server = Server::spawn(self.home.path(), &["broker", "-n", &namesrv, "-c", "broker.conf"])
+                    .announce("not registered, clients cannot find this broker there");
+                server.wait_for(crate::harness::READY);
+                self.broker = Some(server);
+            }
+            _ => panic!("{}: `{line}` is no command of Java's that is known here", self.page.display()),
+        }
     }
 
     fn types(&mut self, line: &str) {
@@ -60,10 +114,18 @@ impl Reader {
             return; // This is it.
         }
         let line = line.replace("cargo run --release --", "rocketmq");
+        if line.contains(" --daemon") {
+            let listens = line.contains("--listen") || self.page.ends_with("migrate.md");
+            return self.runs(&if listens {
+                line
+            } else {
+                format!("{line} --listen 127.0.0.1:{}", Ports::free().broker)
+            });
+        }
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["rocketmq", "dev", ..] => {
-                stop(&mut self.namesrv);
                 stop(&mut self.broker);
+                stop(&mut self.namesrv);
                 self.ports = Ports::free();
                 let ports = [
                     "--namesrv-port".into(),
@@ -86,6 +148,11 @@ impl Reader {
                 self.broker =
                     Some(self.server(&line, &["--listen".into(), format!("127.0.0.1:{}", self.ports.broker)]));
             }
+            ["rocketmq", "example", "consumer", ..] => {
+                let consumer = self.server(&line, &[]);
+                consumer.wait_for("Receive New Messages");
+                consumer.stop();
+            }
             _ => self.runs(&line),
         }
     }
@@ -93,6 +160,9 @@ impl Reader {
     fn server(&self, line: &str, ports: &[String]) -> Server {
         let line = self.mapped(line);
         let mut args: Vec<&str> = line.split_whitespace().skip(1).collect();
+        if args.contains(&"example") {
+            return Server::spawn(self.home.path(), &args);
+        }
         if !args.contains(&"--listen") && !args.contains(&"--namesrv-port") {
             args.extend(ports.iter().map(String::as_str));
         }
@@ -106,12 +176,14 @@ impl Reader {
         let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
         shell.args(["-c", &self.mapped(line)]).env("PATH", path).current_dir(self.home.path()).stdin(Stdio::null());
+        shell.env("ROCKETMQ__METRICS__LISTEN", "off");
+        shell.env("HOME", self.home.path()).env("RUNTIME_DIRECTORY", self.home.join("run")).env_remove("NAMESRV_ADDR");
         let output = shell.output().expect("a shell");
         assert!(output.status.success(), "{}: `{line}`: {output:?}", self.page.display());
     }
 
     fn mapped(&self, line: &str) -> String {
-        line.replace("127.0.0.1:9876", &format!("127.0.0.1:{}", self.ports.namesrv))
+        line.replace(":9876", &format!(":{}", self.ports.namesrv))
             .replace("127.0.0.1:10911", &format!("127.0.0.1:{}", self.ports.broker))
             .replace("127.0.0.1:5557", &format!("127.0.0.1:{}", self.ports.metrics()))
     }
@@ -119,10 +191,16 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            stop(&mut self.broker);
-            stop(&mut self.namesrv);
+        if std::thread::panicking() {
+            // Daemons that the page would have stopped.
+            for file in fs::read_dir(self.home.join("run")).into_iter().flatten().flatten() {
+                let pid = fs::read_to_string(file.path()).unwrap_or_default();
+                drop(Command::new("kill").args(["-9", pid.trim()]).status());
+            }
+            return;
         }
+        stop(&mut self.broker);
+        stop(&mut self.namesrv);
     }
 }
 

@@ -190,11 +190,16 @@ impl Server {
 
     /// Waits for a line with this text and returns it.
     pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_count(text, 1)
+    }
+
+    /// Waits for so many lines with this text and returns the last of them.
+    pub fn wait_for_count(&self, text: &str, count: usize) -> String {
         let (lines, grown) = &*self.lines;
         let deadline = Instant::now() + PATIENCE;
         let mut seen = lines.lock();
         loop {
-            if let Some(line) = seen.iter().find(|line| line.contains(text)) {
+            if let Some(line) = seen.iter().filter(|line| line.contains(text)).nth(count - 1) {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -202,7 +207,7 @@ impl Server {
             let ended = seen.iter().filter(|line| *line == ENDED).count() == 2;
             if left.is_zero() || ended {
                 drop(seen);
-                panic!("`{}` never said `{text}`", self.what);
+                panic!("`{}` never said `{text}` {count} times", self.what);
             }
             grown.wait_for(&mut seen, left);
         }

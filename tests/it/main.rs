@@ -11,6 +11,7 @@ mod documentation;
 mod harness;
 mod kill;
 mod monitor;
+mod old_commands;
 mod round_trip;
 mod stalled;
 mod start_stop;

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::send::resend;
 use super::session::{Session, addr_of, read};
 use super::source::Source;
-use super::{Failure, Message, consumers, topics};
+use super::{Failure, Message, consumers, json_of, topics};
 use crate::wire::body::{ConsumeMessageDirectlyResult, ConsumeType, MessageModel};
 use crate::wire::codes::{request, response};
 use crate::wire::command::Value;
@@ -164,7 +164,7 @@ struct Shown {
 fn show(session: &Session, message: &Message, how: &Shown, out: &mut Output<'_>) -> Result<(), Failure> {
     let path = session.keep_body(BODY_FOLDER, &message.id(), how.index, &message.body)?;
     if out.is_json() {
-        let mut record = message.json(how.body);
+        let mut record = json_of(message, how.body);
         record["bodyPath"] = path.into();
         return out.record(record);
     }

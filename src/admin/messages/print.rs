@@ -4,7 +4,7 @@ use super::arguments::Arguments;
 use super::output::Output;
 use super::session::Session;
 use super::source::{Pulled, Source, time};
-use super::{Failure, Message};
+use super::{Failure, Message, json_of};
 use crate::wire::codes::response;
 
 /// Messages of one pull.
@@ -85,7 +85,7 @@ fn charset(given: &Arguments) -> Result<(), Failure> {
 fn print_all(messages: &[Message], with_body: bool, out: &mut Output<'_>) -> Result<(), Failure> {
     for message in messages {
         if out.is_json() {
-            out.record(message.json(with_body))?;
+            out.record(json_of(message, with_body))?;
             continue;
         }
         let body = if with_body { message.body_text() } else { "NOT PRINT BODY".to_owned() };

@@ -59,6 +59,7 @@ const ROWS: &[Row] = &[
     ("diskMaxUsedSpaceRatio", AtOnce, |s| s.store.retention.clean_percent.to_string()),
     ("diskSpaceCleanForciblyRatio", AtOnce, |s| s.store.retention.force_percent.to_string()),
     ("diskSpaceWarningLevelRatio", AtOnce, |s| s.store.retention.refuse_percent.to_string()),
+    ("drainTime", AtOnce, |s| s.broker.drain_time_ms.to_string()),
     ("enablePropertyFilter", AfterRestart, |s| s.broker.enable_property_filter.to_string()),
     ("eventLoops", AfterRestart, |s| s.broker.loops.to_string()),
     ("fileReservedTime", AtOnce, |s| (s.store.retention.reserved_ms / 3_600_000).to_string()),

@@ -1,0 +1,407 @@
+//! A member of a consumer group, as far as tools and example programs need one: heartbeats, its share of the queues
+//! (Java's even split), long pulls, saved offsets, goodbye. Concurrent consumption of one topic by tags; what becomes of a
+//! message is the caller's. INTEROP 06 §4 (pull), §8 (groups). Knows no role of this process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::{Client, ClientError, Response};
+use crate::base::clock::Clock;
+use crate::base::position::QueueId;
+use crate::base::shutdown::Shutdown;
+use crate::wire::body::{
+    ConsumeFromWhere, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, ProducerData, SubscriptionData,
+};
+use crate::wire::codes::{request, response};
+use crate::wire::command::Value;
+use crate::wire::message::properties::java_hash;
+use crate::wire::message::{RecordView, records};
+
+/// How long a call may take, as Java's clients wait.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a broker may hold a pull, and how long the answer is waited for (Java's values).
+const SUSPEND: Duration = Duration::from_secs(15);
+const PULL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Messages of one pull.
+const PULL_COUNT: i64 = 32;
+/// Between two looks at the group's members and the topic's queues. Java looks every 20 s and is told of changes; here
+/// nobody listens for that.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two heartbeats: brokers forget a member after two minutes.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two saves of the offsets.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// Before a failed pull is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(3);
+
+/// What to consume.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Name servers: `host:port`.
+    pub name_servers: Vec<String>,
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// Tags separated by `||`, or `*`.
+    pub expression: String,
+    /// Where a group without an offset begins: the first or the last message.
+    pub from: ConsumeFromWhere,
+}
+
+/// A message that came, and the queue it came from.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// Name of the broker.
+    pub broker_name: &'a str,
+    /// The message.
+    pub record: RecordView<'a>,
+    /// Ends of its queue when it was pulled.
+    pub ends: (i64, i64),
+}
+
+/// A queue: the broker's name and its number there.
+type QueueName = (String, i32);
+
+#[derive(Debug)]
+struct Assigned {
+    addr: String,
+    next: i64,
+    committed: i64,
+}
+
+/// What came back for a queue.
+struct Pulled {
+    queue: QueueName,
+    answer: Result<Response, ClientError>,
+}
+
+/// Consumes until `stop` or `on_message` says so. `on_started` is called once the group knows this member, `on_message` for each message
+/// in the order of its queue. An error is a failure before that; later ones are told to the log and tried again.
+pub async fn consume(
+    what: Subscription,
+    mut stop: Shutdown,
+    on_started: impl FnOnce(),
+    mut on_message: impl FnMut(Arrived<'_>) -> ControlFlow<()>,
+) -> Result<(), ClientError> {
+    let mut member = Member::new(what);
+    match member.balance().await {
+        // A topic may be made later.
+        Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) => tracing::warn!("{error}"),
+        started => started?,
+    }
+    on_started();
+    let mut balance = every(BALANCE_INTERVAL);
+    let mut commit = every(COMMIT_INTERVAL);
+    loop {
+        member.pull_idle();
+        tokio::select! {
+            () = stop.stopped() => break,
+            Some(pulled) = member.pulls.join_next() => match pulled {
+                Ok(pulled) => if member.take(pulled, &mut on_message).is_break() { break },
+                Err(error) => tracing::error!("a pull ended badly: {error}"),
+            },
+            _ = balance.tick() => if let Err(error) = member.balance().await {
+                tracing::warn!("the queues cannot be shared out anew: {error}");
+            },
+            _ = commit.tick() => member.commit().await,
+        }
+    }
+    member.pulls.abort_all();
+    member.commit().await;
+    member.say_goodbye().await;
+    Ok(())
+}
+
+fn every(pause: Duration) -> tokio::time::Interval {
+    let mut interval = interval(pause);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval.reset();
+    interval
+}
+
+struct Member {
+    what: Subscription,
+    client: Client,
+    id: String,
+    sub_version: i64,
+    assigned: BTreeMap<QueueName, Assigned>,
+    /// Queues with a pull under way.
+    pulling: BTreeSet<QueueName>,
+    pulls: JoinSet<Pulled>,
+    /// Brokers that have heard of this member: when they hear again.
+    heard: BTreeMap<String, Instant>,
+}
+
+impl Member {
+    fn new(what: Subscription) -> Member {
+        let now = Clock::System.now();
+        let id = format!("127.0.0.1@{}#{now}", std::process::id());
+        Member {
+            what,
+            client: Client::new(),
+            id,
+            sub_version: now as i64,
+            assigned: BTreeMap::new(),
+            pulling: BTreeSet::new(),
+            pulls: JoinSet::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// Tells the brokers of this member, asks who else there is, and takes its share of the queues.
+    async fn balance(&mut self) -> Result<(), ClientError> {
+        let mut failed = None;
+        let mut route = None;
+        for name_server in &self.what.name_servers {
+            match self.client.route(name_server, &self.what.topic, TIMEOUT).await {
+                Ok(found) => {
+                    route = Some(found);
+                    break;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        let Some(route) = route else { return failed.map_or(Ok(()), Err) };
+        let mut queues: Vec<(QueueName, String)> = Vec::new();
+        for data in route.queue_datas.iter().filter(|data| data.perm & 4 != 0) {
+            let broker = route.broker_datas.iter().find(|broker| broker.broker_name == data.broker_name);
+            let Some(addr) = broker.and_then(|broker| broker.broker_addrs.get(&0)) else { continue };
+            queues.extend((0..data.read_queue_nums).map(|id| ((data.broker_name.clone(), id), addr.clone())));
+        }
+        queues.sort();
+        let brokers: BTreeSet<String> = queues.iter().map(|(_, addr)| addr.clone()).collect();
+        let members = self.members(&brokers).await?;
+        let mine: BTreeMap<QueueName, String> = share(&queues, &members, &self.id).iter().cloned().collect();
+        if self.assigned.keys().any(|queue| !mine.contains_key(queue)) {
+            // Whoever has these queues next begins where this member stopped.
+            self.commit().await;
+            self.assigned.retain(|queue, _| mine.contains_key(queue));
+        }
+        for (queue, addr) in mine {
+            if !self.assigned.contains_key(&queue) {
+                let next = self.begin(&addr, &queue).await?;
+                self.assigned.insert(queue, Assigned { addr, next, committed: next });
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of the group, after this one has said that it is there.
+    async fn members(&mut self, brokers: &BTreeSet<String>) -> Result<Vec<String>, ClientError> {
+        let mut members = BTreeSet::new();
+        for addr in brokers {
+            if self.heard.get(addr).is_none_or(|again| *again <= Instant::now()) {
+                self.heartbeat(addr).await?;
+                self.heard.insert(addr.clone(), Instant::now() + HEARTBEAT_INTERVAL);
+            }
+            let ext = [("consumerGroup", Value::Str(&self.what.group))];
+            let code = request::GET_CONSUMER_LIST_BY_GROUP;
+            let answer = self.client.call(addr, code, &ext, b"", TIMEOUT).await?;
+            let list = GetConsumerListByGroupResponseBody::parse(&answer.body);
+            members.extend(list.map_err(super::calls::malformed(addr, code))?.consumer_id_list);
+        }
+        Ok(members.into_iter().collect())
+    }
+
+    async fn heartbeat(&self, addr: &str) -> Result<(), ClientError> {
+        let tags: BTreeSet<String> = match self.what.expression.trim() {
+            "" | "*" => BTreeSet::new(),
+            some => some.split("||").map(|tag| tag.trim().to_owned()).collect(),
+        };
+        let subscription = SubscriptionData {
+            code_set: tags.iter().map(|tag| java_hash(tag)).collect(),
+            sub_string: self.what.expression.clone(),
+            sub_version: self.sub_version,
+            tags_set: tags,
+            topic: self.what.topic.clone(),
+            ..SubscriptionData::default()
+        };
+        let consumer = ConsumerData {
+            consume_from_where: self.what.from,
+            group_name: self.what.group.clone(),
+            subscription_data_set: BTreeSet::from([subscription]),
+            ..ConsumerData::default()
+        };
+        let heartbeat = HeartbeatData {
+            client_id: self.id.clone(),
+            consumer_data_set: vec![consumer],
+            producer_data_set: Vec::<ProducerData>::new(),
+            ..HeartbeatData::default()
+        };
+        self.client.call(addr, request::HEART_BEAT, &[], &heartbeat.to_json(), TIMEOUT).await.map(drop)
+    }
+
+    /// Where the group goes on in a queue.
+    async fn begin(&self, addr: &str, queue: &QueueName) -> Result<i64, ClientError> {
+        let ext = [
+            ("consumerGroup", Value::Str(&self.what.group)),
+            ("topic", Value::Str(&self.what.topic)),
+            ("queueId", Value::I64(queue.1.into())),
+        ];
+        let answer = self.client.request(addr, request::QUERY_CONSUMER_OFFSET, &ext, b"", TIMEOUT).await?;
+        if let Some(offset) = answer.i64("offset").filter(|_| answer.code == response::SUCCESS) {
+            return Ok(offset);
+        }
+        let id = QueueId(queue.1.unsigned_abs());
+        let end = match self.what.from {
+            ConsumeFromWhere::FirstOffset => self.client.min_offset(addr, &self.what.topic, id, TIMEOUT).await?,
+            _ => self.client.max_offset(addr, &self.what.topic, id, TIMEOUT).await?,
+        };
+        Ok(end.0 as i64)
+    }
+
+    /// Starts a pull for every queue without one.
+    fn pull_idle(&mut self) {
+        for (queue, assigned) in &self.assigned {
+            if self.pulling.insert(queue.clone()) {
+                let pull = Pull {
+                    client: self.client.clone(),
+                    addr: assigned.addr.clone(),
+                    group: self.what.group.clone(),
+                    topic: self.what.topic.clone(),
+                    expression: self.what.expression.clone(),
+                    sub_version: self.sub_version,
+                    offset: assigned.next,
+                };
+                let queue = queue.clone();
+                self.pulls.spawn(async move { Pulled { answer: pull.run(queue.1).await, queue } });
+            }
+        }
+    }
+
+    fn take(&mut self, pulled: Pulled, on_message: &mut impl FnMut(Arrived<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let Pulled { queue, answer } = pulled;
+        self.pulling.remove(&queue);
+        let Some(assigned) = self.assigned.get_mut(&queue) else { return ControlFlow::Continue(()) };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!("{} queue {}: {error}", queue.0, queue.1);
+                return ControlFlow::Continue(());
+            }
+        };
+        let next = answer.i64("nextBeginOffset");
+        if answer.code == response::SUCCESS {
+            let ends = (answer.i64("minOffset").unwrap_or(0), answer.i64("maxOffset").unwrap_or(0));
+            let body: Bytes = answer.body;
+            for record in records(&body) {
+                match record {
+                    Ok(record) => {
+                        let offset = record.queue_offset();
+                        on_message(Arrived { broker_name: &queue.0, record, ends })?;
+                        assigned.next = offset + 1;
+                    }
+                    Err(error) => tracing::error!("{} queue {}: {error}", queue.0, queue.1),
+                }
+            }
+        }
+        assigned.next = next.unwrap_or(assigned.next);
+        ControlFlow::Continue(())
+    }
+
+    /// Saves how far the group has come.
+    async fn commit(&mut self) {
+        for (queue, assigned) in self.assigned.iter_mut().filter(|(_, queue)| queue.next != queue.committed) {
+            let ext = [
+                ("consumerGroup", Value::Str(&self.what.group)),
+                ("topic", Value::Str(&self.what.topic)),
+                ("queueId", Value::I64(queue.1.into())),
+                ("commitOffset", Value::I64(assigned.next)),
+            ];
+            match self.client.call(&assigned.addr, request::UPDATE_CONSUMER_OFFSET, &ext, b"", TIMEOUT).await {
+                Ok(_) => assigned.committed = assigned.next,
+                Err(error) => tracing::warn!("the offset of {} queue {} was not saved: {error}", queue.0, queue.1),
+            }
+        }
+    }
+
+    async fn say_goodbye(&self) {
+        let ext = [("clientID", Value::Str(&self.id)), ("consumerGroup", Value::Str(&self.what.group))];
+        for addr in self.heard.keys() {
+            if let Err(error) = self.client.call(addr, request::UNREGISTER_CLIENT, &ext, b"", TIMEOUT).await {
+                tracing::info!("no goodbye, the broker forgets this member by itself: {error}");
+            }
+        }
+    }
+}
+
+struct Pull {
+    client: Client,
+    addr: String,
+    group: String,
+    topic: String,
+    expression: String,
+    sub_version: i64,
+    offset: i64,
+}
+
+impl Pull {
+    /// One long pull; after a failure a pause, so that a broker that is gone is not asked without end.
+    async fn run(self, queue_id: i32) -> Result<Response, ClientError> {
+        let pause = sleep_until(Instant::now() + RETRY_PAUSE);
+        // Bit 1: the broker may hold the request; bit 2: the subscription is in the header.
+        const SYS_FLAG: i64 = 2 | 4;
+        let ext = [
+            ("consumerGroup", Value::Str(&self.group)),
+            ("topic", Value::Str(&self.topic)),
+            ("queueId", Value::I64(queue_id.into())),
+            ("queueOffset", Value::I64(self.offset)),
+            ("maxMsgNums", Value::I64(PULL_COUNT)),
+            ("sysFlag", Value::I64(SYS_FLAG)),
+            ("commitOffset", Value::I64(0)),
+            ("suspendTimeoutMillis", Value::I64(SUSPEND.as_millis() as i64)),
+            ("subscription", Value::Str(&self.expression)),
+            ("subVersion", Value::I64(self.sub_version)),
+            ("expressionType", Value::Str("TAG")),
+        ];
+        let answer = self.client.request(&self.addr, request::PULL_MESSAGE, &ext, b"", PULL_TIMEOUT).await;
+        let fine = answer.as_ref().is_ok_and(|answer| {
+            matches!(
+                answer.code,
+                response::SUCCESS
+                    | response::PULL_NOT_FOUND
+                    | response::PULL_RETRY_IMMEDIATELY
+                    | response::PULL_OFFSET_MOVED
+            )
+        });
+        if !fine {
+            pause.await;
+        }
+        let answer = answer?;
+        if fine {
+            return Ok(answer);
+        }
+        let remark = answer.remark.unwrap_or_default();
+        Err(ClientError::Refused { addr: self.addr, code: request::PULL_MESSAGE, response: answer.code, remark })
+    }
+}
+
+/// This member's part of `queues`: contiguous, the first members get one more where it does not come out even.
+fn share<'a, T>(queues: &'a [T], members: &[String], own: &str) -> &'a [T] {
+    let Some(index) = members.iter().position(|member| member == own) else { return &[] };
+    let (each, more) = (queues.len() / members.len(), queues.len() % members.len());
+    let start = index * each + index.min(more);
+    &queues[start..start + each + usize::from(index < more)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_shared_as_javas_clients_share_them() {
+        let queues: Vec<u32> = (0..8).collect();
+        let members = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(share(&queues, &members, "a"), [0, 1, 2]);
+        assert_eq!(share(&queues, &members, "b"), [3, 4, 5]);
+        assert_eq!(share(&queues, &members, "c"), [6, 7]);
+        assert_eq!(share(&queues, &members, "d"), [0_u32; 0]);
+        assert_eq!(share(&queues[..2], &members, "c"), [0_u32; 0]);
+    }
+}
