@@ -11,6 +11,7 @@
 //! maxMessageSize.at=1764183915000 when, milliseconds since the epoch
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -239,6 +240,7 @@ pub struct Told {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Told { asked, value, fate, .. } = self;
+        let (asked, value) = (printable(asked), printable(value));
         match fate {
             Fate::Applied { was } => write!(f, "{asked}={value}: applied, was {was}"),
             Fate::Stored { in_force } => write!(f, "{asked}={value}: stored, needs a restart, until then {in_force}"),
@@ -248,6 +250,11 @@ impl fmt::Display for Told {
             Fate::Refused(why) => write!(f, "{asked}={value}: refused, {why}"),
         }
     }
+}
+
+/// A text from afar on one line, as it goes into the log and into answers.
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.escape_debug().to_string().into() } else { text.into() }
 }
 
 impl Told {
@@ -558,6 +565,12 @@ mod tests {
         }
         std::fs::write(&path, [HEADER.as_bytes(), b"a=\xff\n"].concat()).expect("ours");
         assert!(Overlay::read(&RealDisk, &path).is_err());
+    }
+
+    #[test]
+    fn what_came_from_afar_stays_on_its_line() {
+        let told = Told::refused("a\nb", "1\r\n2026-01-01 ERROR x", "no".to_owned());
+        assert_eq!(told.to_string(), "a\\nb=1\\r\\n2026-01-01 ERROR x: refused, no");
     }
 
     #[test]

@@ -131,7 +131,9 @@ pub fn counts(key: &str) -> Counts {
 pub(super) async fn update(handles: &Arc<Handles>, request: &OwnedRequest) -> Answered {
     let (shared, body, by) = (handles.clone(), request.body.clone(), request.conn.peer.to_string());
     let before = handles.config.get();
-    let told = super::blocking(move || asked(&shared, &body, &by)).await??;
+    let told = super::blocking(move || asked(&shared, &body, &by)).await?.inspect_err(|refusal| {
+        tracing::info!("an update of the settings from {} was refused: {}", request.conn.peer, refusal.remark);
+    })?;
     announce(handles, &before).await;
     let remark = (!told.is_empty()).then(|| handles.changes.say(&told).into());
     Ok(Answer { remark, ..Answer::empty() })
