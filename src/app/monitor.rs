@@ -2,6 +2,7 @@
 //! before a recovery to the end of a stop, beside the event loops. Puts pages together; the parts know what is on them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 
@@ -45,8 +46,9 @@ crate::base::metrics::table! {
         "When this process began, seconds since 1970.";
 }
 
-/// Room for a page of some topics; it grows.
-const PAGE_LEN: usize = 64 * 1024;
+/// Room for a page of some topics. Later pages begin with room for the last one: a page that doubles as it grows is
+/// paid for twice.
+const PAGE_LEN_MIN: usize = 64 * 1024;
 
 /// What there is to tell, as far as it has started.
 #[derive(Default)]
@@ -64,6 +66,8 @@ struct State {
     /// Whether there is to be a broker.
     broker: bool,
     parts: RwLock<Parts>,
+    /// About as long as the next page will be.
+    page_len: AtomicUsize,
 }
 
 /// Where it is served, and what is told. Dropping it ends it.
@@ -81,6 +85,7 @@ impl Monitor {
             label_limit: plan.metrics.label_limit,
             broker: plan.broker.is_some(),
             parts: RwLock::default(),
+            page_len: AtomicUsize::new(0),
         });
         let Some(address) = plan.metrics_address() else { return Ok(Monitor { state, server: None }) };
         let told = state.clone();
@@ -190,7 +195,7 @@ impl State {
 
     fn metrics(&self) -> Response {
         let began = std::time::Instant::now();
-        let mut page = Page::with_capacity(PAGE_LEN);
+        let mut page = Page::with_capacity(self.page_len.load(Relaxed).max(PAGE_LEN_MIN));
         let none = Labels::none();
         let ready = self.conditions().iter().all(|(_, found)| found.is_ok());
         let (broker, namesrv, pulses, recovery) = {
@@ -218,7 +223,9 @@ impl State {
             broker.collect(&mut page, self.label_limit);
         }
         page.one(&SCRAPE, &none, began.elapsed().as_secs_f64());
-        Response { status: 200, content_type: metrics::CONTENT_TYPE, body: page.finish().into() }
+        let text = page.finish();
+        self.page_len.store(text.len() + text.len() / 16, Relaxed);
+        Response { status: 200, content_type: metrics::CONTENT_TYPE, body: text.into() }
     }
 
     fn process(&self, page: &mut Page) {

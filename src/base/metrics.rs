@@ -179,6 +179,17 @@ impl Series<'_> {
         self.page.line(self.metric.name, "", labels, value);
     }
 
+    /// One series with one label more than `labels`, without a copy of them.
+    pub fn add_of(&mut self, labels: &Labels, name: &str, label: impl fmt::Display, value: impl fmt::Display) {
+        if !self.begun {
+            self.begin(&labels.clone().and(name, &label));
+        }
+        let text = &mut self.page.text;
+        text.extend([self.metric.name, "{", &labels.0]);
+        // Writing to a string cannot fail.
+        let _written = writeln!(text, ",{name}=\"{label}\"}} {value}");
+    }
+
     /// One series of a histogram: what several counted together.
     pub fn add_histogram<'h>(&mut self, labels: &Labels, parts: impl IntoIterator<Item = &'h Histogram>) {
         self.begin(labels);

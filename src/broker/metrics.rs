@@ -3,6 +3,7 @@
 //! it work; what is not known is absent, never zero. Runs beside the loops and takes no lock for longer than one group's
 //! offsets in one topic.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -216,8 +217,16 @@ pub struct Collector {
     times: Mutex<Times>,
 }
 
-/// Store times by topic, queue and offset.
-type Times = HashMap<(Arc<str>, u32, u64), i64>;
+/// Store times of what groups have to consume next, by topic and group.
+type Times = HashMap<(Arc<str>, Arc<str>), Vec<Stored>>;
+
+/// When a message was stored.
+struct Stored {
+    queue: u32,
+    at: u64,
+    /// Milliseconds since 1970.
+    time: i64,
+}
 
 /// Where a group stands in a topic.
 struct Pair {
@@ -241,6 +250,8 @@ struct QueueLag {
 struct Topic {
     name: Arc<str>,
     queues: Vec<Arc<Queue>>,
+    /// Of each queue, the offset and store time that were looked up last in this scrape: groups often stand together.
+    recent: Vec<Cell<Option<(u64, i64)>>>,
 }
 
 impl Topic {
@@ -299,9 +310,10 @@ impl Collector {
         let table = self.handles.topics.table();
         let mut topics: Vec<_> = table
             .iter()
-            .map(|topic| Topic {
-                name: topic.topic_name.as_str().into(),
-                queues: self.handles.store.queues_of(&topic.topic_name),
+            .map(|topic| {
+                let queues = self.handles.store.queues_of(&topic.topic_name);
+                let recent = queues.iter().map(|_| Cell::default()).collect();
+                Topic { name: topic.topic_name.as_str().into(), queues, recent }
             })
             .collect();
         topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));
@@ -312,7 +324,7 @@ impl Collector {
     fn pairs(&self, topics: &[Topic], now: Millis) -> Vec<Pair> {
         let handles = &self.handles;
         let mut known = std::mem::take(&mut *self.times.lock());
-        let mut kept = Times::new();
+        let mut kept = Times::with_capacity(known.len());
         let (made, online) = (handles.groups.table(), handles.clients.consumer_groups());
         let mut pairs = Vec::new();
         for group in handles.offsets.groups() {
@@ -335,18 +347,28 @@ impl Collector {
                     queues: Vec::with_capacity(offsets.len()),
                     online: members,
                 };
-                for queue in &topic.queues {
+                let key = (topic.name.clone(), group.clone());
+                let before = known.remove(&key).unwrap_or_default();
+                let mut times = Vec::new();
+                for (place, queue) in topic.queues.iter().enumerate() {
                     let Some(at) = offsets.get(&queue.id().0).and_then(|at| u64::try_from(*at).ok()) else { continue };
                     // An offset behind the end says nothing of what was consumed.
                     let Some(lag) = queue.max().0.checked_sub(at) else { continue };
-                    let age_ms = match lag {
-                        0 => Some(0),
-                        _ => self.age(topic, queue, at.max(queue.min().0), now, &mut known, &mut kept),
-                    };
+                    let mut age_ms = Some(0);
+                    if lag > 0 {
+                        let first = at.max(queue.min().0);
+                        let time = self.stored(topic, place, first, &before);
+                        times.extend(time.map(|time| Stored { queue: queue.id().0, at: first, time }));
+                        // A message from the future says nothing either.
+                        age_ms = time.and_then(|time| now.checked_sub(u64::try_from(time).ok()?));
+                    }
                     pair.offset_sum += at;
                     pair.lag += lag;
                     pair.age_ms = pair.age_ms.zip(age_ms).map(|(one, other)| one.max(other));
                     pair.queues.push(QueueLag { id: queue.id().0, lag, age_ms });
+                }
+                if !times.is_empty() {
+                    kept.insert(key, times);
                 }
                 if !pair.queues.is_empty() {
                     pairs.push(pair);
@@ -358,23 +380,18 @@ impl Collector {
         pairs
     }
 
-    /// How long ago a message was stored; `None` when that cannot be read, or lies in the future.
-    fn age(
-        &self,
-        topic: &Topic,
-        queue: &Queue,
-        at: u64,
-        now: Millis,
-        known: &mut Times,
-        kept: &mut Times,
-    ) -> Option<u64> {
-        let key = (topic.name.clone(), queue.id().0, at);
-        let stored = match kept.get(&key).copied().or_else(|| known.remove(&key)) {
-            Some(stored) => stored,
+    /// When a message was stored: as it was read at the last scrape, or for another group in this one, or just now.
+    fn stored(&self, topic: &Topic, place: usize, at: u64, before: &[Stored]) -> Option<i64> {
+        let (queue, recent) = (&topic.queues[place], &topic.recent[place]);
+        let known =
+            before.iter().find(|stored| stored.queue == queue.id().0 && stored.at == at).map(|stored| stored.time);
+        let known = known.or_else(|| recent.get().filter(|recent| recent.0 == at).map(|recent| recent.1));
+        let time = match known {
+            Some(time) => time,
             None => self.handles.store.store_time(queue, QueueOffset(at)).ok().flatten()?,
         };
-        kept.insert(key, stored);
-        now.checked_sub(u64::try_from(stored).ok()?)
+        recent.set(Some((at, time)));
+        Some(time)
     }
 
     fn write_topics(&self, page: &mut Page, base: &Labels, topics: &[Topic], limit: usize, now: Millis) {
@@ -452,13 +469,11 @@ impl Collector {
             };
             shown.iter().zip(labels).flat_map(of_pair).take(limit.saturating_mul(QUEUES_PER_PAIR))
         };
-        let named: Vec<_> =
-            queues().map(|(labels, queue): (&Labels, _)| labels.clone().and("queue", queue.id)).collect();
         let mut series = page.metric(&QUEUE_LAG_MESSAGES);
-        named.iter().zip(queues()).for_each(|(labels, (_, queue))| series.add(labels, queue.lag));
+        queues().for_each(|(labels, queue)| series.add_of(labels, "queue", queue.id, queue.lag));
         let mut series = page.metric(&QUEUE_LAG_SECONDS);
-        for (labels, (_, queue)) in named.iter().zip(queues()) {
-            queue.age_ms.into_iter().for_each(|age_ms| series.add(labels, seconds(age_ms)));
+        for (labels, queue) in queues() {
+            queue.age_ms.into_iter().for_each(|age_ms| series.add_of(labels, "queue", queue.id, seconds(age_ms)));
         }
     }
 
