@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,6 +19,9 @@ use super::repeats::{Repeats, Summary, Teller};
 
 /// Environment variable that sets levels, for example `info,store=debug`.
 pub const LEVELS: &str = "RUST_LOG";
+
+/// Environment variable that says which stream leads to systemd's journal: its device and inode.
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +146,9 @@ pub fn start(name: &str, settings: &Settings) -> Result<Log, String> {
     };
     let (filter, levels) = reload::Layer::new(filter);
     let (repeats, teller) = Repeats::start(tell).map_err(|error| format!("starting the log: {error}"))?;
-    let writer = Writer { files: files.clone() };
+    let writer = Writer { journal: files.is_none() && !settings.json && is_journal(), files: files.clone() };
     let ansi = files.is_none() && !settings.json && io::stderr().is_terminal();
-    let lines = fmt::layer().with_ansi(ansi).with_writer(move || writer.clone());
+    let lines = fmt::layer().with_ansi(ansi).with_writer(writer);
     let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
     let registry = tracing_subscriber::registry().with(filter).with(lines).with(Collapsing(repeats));
     registry.try_init().map_err(|error| format!("starting the log: {error}"))?;
@@ -236,13 +240,52 @@ impl Log {
 #[derive(Clone, Debug)]
 struct Writer {
     files: Option<Arc<Mutex<Files>>>,
+    /// Whether stderr is the journal, which takes the priority of a line from its head.
+    journal: bool,
 }
 
-impl Write for Writer {
+/// Writes one event, with its priority if the journal wants one.
+struct Line<'a> {
+    files: Option<&'a Mutex<Files>>,
+    priority: &'static str,
+}
+
+/// Whether stderr is the stream that the service manager says leads to its journal.
+fn is_journal() -> bool {
+    let Ok(told) = std::env::var(JOURNAL_STREAM) else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stream| told == format!("{}:{}", stream.st_dev, stream.st_ino))
+}
+
+/// The journal's prefix for a level (sd-daemon(3)), so that `journalctl -p warning` shows warnings.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
+    }
+}
+
+impl<'a> fmt::MakeWriter<'a> for Writer {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { files: self.files.as_deref(), priority: "" }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
+        let priority = if self.journal { priority(*event.level()) } else { "" };
+        Line { priority, ..self.make_writer() }
+    }
+}
+
+impl Write for Line<'_> {
+    /// Takes a whole line at a time, as the subscriber gives it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match &self.files {
+        match self.files {
             Some(files) => files.lock().write(line),
-            None => io::stderr().write(line),
+            None if self.priority.is_empty() => io::stderr().write(line),
+            None => io::stderr().write_all(&[self.priority.as_bytes(), line].concat()).map(|()| line.len()),
         }
     }
 

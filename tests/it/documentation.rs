@@ -1,5 +1,5 @@
 //! Every command that the documentation shows is run: all lines of all `sh` blocks, page by page, from the top, and what
-//! `text` blocks have Java's installation do.
+//! `text` blocks have Java's installation do. What changes a machine stands in `bash` blocks: tests/packages/booted has one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
