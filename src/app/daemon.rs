@@ -191,10 +191,10 @@ pub fn status(args: &cli::Instance) -> Result<(), Vec<String>> {
     Ok(())
 }
 
-/// `rocketmq reload`: the log file is opened anew; settings change with a restart.
+/// `rocketmq reload`: the files are read again and the log is opened anew.
 pub fn reload(args: &cli::Instance) -> Result<(), Vec<String>> {
     signal(existing(args)?, Signal::HUP)?;
-    println!("{}: its log file is opened anew; settings change with a restart", args.instance);
+    println!("{}: reads its files again; its log says what changed and what needs a restart", args.instance);
     Ok(())
 }
 
