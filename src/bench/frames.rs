@@ -61,10 +61,12 @@ impl Template {
         Template { body: header.len(), opaque, offset, time, key, seconds, bytes }
     }
 
-    /// SEND_MESSAGE_V2 as the Java client sends it: a unique key, WAIT, a tag; `size` bytes of body.
-    pub fn send(topic: &str, queue_id: u32, size: usize) -> Template {
+    /// SEND_MESSAGE_V2 as the Java client sends it: a unique key, WAIT, a tag; `size` bytes of body. A `level` above 0
+    /// is the message's delay level.
+    pub fn send(topic: &str, queue_id: u32, size: usize, level: u32) -> Template {
         let body: Vec<u8> = (0..size).map(|at| b'a' + (at % 26) as u8).collect();
-        let extras = Extras { tag: Some("bench".to_owned()), ..Extras::default() };
+        let delay_level = (level > 0).then_some(level);
+        let extras = Extras { tag: Some("bench".to_owned()), delay_level, ..Extras::default() };
         Template::message(PRODUCER_GROUP, topic, queue_id, &extras, &body)
     }
 
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_patched_send_is_a_frame_with_the_new_numbers() {
-        let template = Template::send("T", 3, 100);
+        let template = Template::send("T", 3, 100, 2);
         let mut out = b"before".to_vec();
         let start = template.append(&mut out, 42);
         template.set_message(&mut out, start, 1_700_000_000_123, 77);
@@ -210,6 +212,7 @@ mod tests {
         assert_eq!(command.ext.i64("g"), Some(1_700_000_000_123));
         assert_eq!(command.ext.i64("e"), Some(3));
         assert!(command.ext.get("i").unwrap().contains("0BAD0BAD0000000000000077\u{2}WAIT"));
+        assert!(command.ext.get("i").unwrap().contains("\u{2}DELAY\u{1}2"));
         assert_eq!((command.body.len(), &command.body[..8]), (100, &9_u64.to_be_bytes()[..]));
     }
 

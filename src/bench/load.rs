@@ -37,8 +37,10 @@ pub struct Counted {
     pub answers: u64,
     /// Latency of requests; of an open loop from the time that was intended.
     pub latency: Histogram,
-    /// Latency from the intended send to the receipt.
+    /// Latency from the intended send to the receipt; of delayed messages from when they were due.
     pub end_to_end: Histogram,
+    /// Delayed messages that came before they were due.
+    pub early: u64,
     /// Response code → count, for every code that is no success.
     pub refused: BTreeMap<i32, u64>,
     /// The first refusal's header.
@@ -270,6 +272,7 @@ pub struct Pull {
     in_flight: usize,
     marks: Marks,
     stamped: bool,
+    delay_ns: u64,
     /// What came of it.
     pub counted: Counted,
 }
@@ -278,7 +281,12 @@ impl Pull {
     /// One pull is in flight per cursor. `stamped`: bodies carry their time.
     pub fn new(cursors: Vec<Cursor>, window: Window, stamped: bool, marks: Marks) -> Self {
         let asked_at = vec![0; cursors.len()];
-        Pull { cursors, window, asked_at, in_flight: 0, marks, stamped, counted: Counted::default() }
+        Pull { cursors, window, asked_at, in_flight: 0, marks, stamped, delay_ns: 0, counted: Counted::default() }
+    }
+
+    /// Messages are due `delay_ns` after they were sent.
+    pub fn delayed(self, delay_ns: u64) -> Self {
+        Pull { delay_ns, ..self }
     }
 
     fn ask(&mut self, index: usize, now: u64, out: &mut Vec<u8>) {
@@ -301,7 +309,10 @@ impl Pull {
                 && let Some(sent) = stamp(record.body())
                 && (self.window.begin..self.window.end).contains(&sent)
             {
-                self.counted.end_to_end.add(now.saturating_sub(sent));
+                let due = sent + self.delay_ns;
+                // A broker counts in whole milliseconds, from when it stored the message.
+                self.counted.early += u64::from(now + 1_000_000 < due);
+                self.counted.end_to_end.add(now.saturating_sub(due));
             }
             rest = &rest[len..];
             self.counted.messages += u64::from(counts);
@@ -405,6 +416,6 @@ impl Load for EndToEnd {
 
     fn finished(&self, now: u64) -> bool {
         let received = self.pull.counted.end_to_end.count() >= self.send.counted.messages;
-        self.send.finished(now) && (received || now >= self.send.window.end + DRAIN_NS)
+        self.send.finished(now) && (received || now >= self.send.window.end + self.pull.delay_ns + DRAIN_NS)
     }
 }

@@ -24,13 +24,13 @@ use frames::Template;
 use load::{Counted, Cursor, EndToEnd, Marks, Pull, Send, Shape, Window};
 use setup::{Setup, Target};
 
-/// Smallest body of `e2e`: it carries a mark and a time.
+/// Smallest body of `e2e` and `delay`: it carries a mark and a time.
 const STAMPED_SIZE_MIN: usize = 16;
 
 /// How often an open loop wakes at most.
 const WAKE_NS_MIN: f64 = 50_000.0;
 
-/// How long a broker may hold a pull of `e2e`.
+/// How long a broker may hold a pull of `e2e` and `delay`.
 const SUSPEND_MS: u64 = 15_000;
 
 /// Load and probes.
@@ -50,6 +50,8 @@ pub enum What {
     Pull(LoadArgs),
     /// Send at a fixed rate and receive by long polling: latency from the intended send to the receipt
     E2e(LoadArgs),
+    /// Send delayed messages at a fixed rate and receive them by long polling: how late each is against when it was due
+    Delay(DelayArgs),
     /// Measure the machine: framed echo, positioned writes, fdatasync
     Probe(ProbeArgs),
     /// Java's benchmark/producer.sh: its flags and its lines
@@ -124,6 +126,17 @@ pub struct LoadArgs {
     /// Print BEGIN and END when measuring begins and ends
     #[arg(long)]
     pub marks: bool,
+}
+
+/// A load of delayed messages.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DelayArgs {
+    /// The load; without --rate 2000 messages per second
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Delay level of the messages
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub level: u32,
 }
 
 /// Probes of the machine.
@@ -236,6 +249,7 @@ pub fn run(args: Args, around: &Surroundings) -> Result<(), BenchError> {
         What::Send(load) => (send(load)?, load.output),
         What::Pull(load) => (pull(load)?, load.output),
         What::E2e(load) => (end_to_end(load)?, load.output),
+        What::Delay(delay) => (delayed(delay)?, delay.load.output),
         What::Probe(probe) => (probe::run(probe)?, probe.output),
     };
     match output {
@@ -268,17 +282,17 @@ fn dealt<'a>(targets: &'a [Target], count: usize) -> impl Iterator<Item = String
     (0..count).map(|conn| targets[conn % targets.len()].addr.clone())
 }
 
-fn send_templates(targets: &[Target], args: &LoadArgs, size: usize) -> Vec<Template> {
+fn send_templates(targets: &[Target], args: &LoadArgs, size: usize, level: u32) -> Vec<Template> {
     // Every broker has at least so many; a request does not name its broker.
     let queues = targets.iter().map(|target| target.write_queues).min().unwrap_or(1).max(1);
-    (0..queues).map(|queue| Template::send(&args.topic, queue, size)).collect()
+    (0..queues).map(|queue| Template::send(&args.topic, queue, size, level)).collect()
 }
 
 fn send(args: &LoadArgs) -> Result<Json, BenchError> {
     let targets = targets(&Setup::new()?, args)?;
     let addrs: Vec<String> = dealt(&targets, args.connections).collect();
     let mut engine = Engine::connect(&addrs, wake_every(args.rate))?;
-    let templates = send_templates(&targets, args, args.size);
+    let templates = send_templates(&targets, args, args.size, 0);
     let mut load = Send::new(templates, shape(args, args.rate), args.size, false, Marks::new(args.marks));
     engine.run(&mut load)?;
     report("send", args, args.rate, &load.counted, Json::Null)
@@ -338,25 +352,58 @@ fn pull(args: &LoadArgs) -> Result<Json, BenchError> {
 }
 
 fn end_to_end(args: &LoadArgs) -> Result<Json, BenchError> {
-    if args.size < STAMPED_SIZE_MIN {
-        return Err(BenchError::Usage(format!("--size {}: e2e needs at least {STAMPED_SIZE_MIN}", args.size)));
-    }
     let rate = if args.rate > 0.0 { args.rate } else { 5000.0 };
     let setup = Setup::new()?;
     let targets = targets(&setup, args)?;
-    let cursors = cursors(&setup, &targets, args, args.connections, true)?;
-    let addrs: Vec<String> =
-        dealt(&targets, args.connections).chain(targets.iter().map(|target| target.addr.clone())).collect();
-    let mut engine = Engine::connect(&addrs, wake_every(rate))?;
-    let templates = send_templates(&targets, args, args.size);
-    let send = Send::new(templates, shape(args, rate), args.size, true, Marks::new(args.marks));
-    let pull = Pull::new(cursors, window(args), true, Marks::new(false));
-    let mut load = EndToEnd::new(send, pull);
-    engine.run(&mut load)?;
+    let load = follow(&setup, &targets, args, rate, 0, 0)?;
     let received = &load.pull.counted.end_to_end;
     let lost = load.send.counted.messages.saturating_sub(received.count());
     let extra = json!({ "end_to_end_us": received.summary(), "not_received": lost });
     report("e2e", args, rate, &load.send.counted, extra)
+}
+
+fn delayed(args: &DelayArgs) -> Result<Json, BenchError> {
+    let (load, level) = (&args.load, args.level);
+    let rate = if load.rate > 0.0 { load.rate } else { 2000.0 };
+    let setup = Setup::new()?;
+    let targets = targets(&setup, load)?;
+    // The first one's word; brokers of one cluster are configured alike.
+    let delay_ms = targets.first().map_or(Err(BenchError::NoServer), |target| setup.delay_ms(target, level))?;
+    let done = follow(&setup, &targets, load, rate, level, delay_ms)?;
+    let received = &done.pull.counted.end_to_end;
+    let lost = done.send.counted.messages.saturating_sub(received.count());
+    let extra = json!({
+        "level": level,
+        "delay_ms": delay_ms,
+        "lateness_us": received.summary(),
+        "early": done.pull.counted.early,
+        "not_received": lost,
+    });
+    report("delay", load, rate, &done.send.counted, extra)
+}
+
+/// Sends at a rate, delayed by a level above 0, while every queue is followed; until all is received.
+fn follow(
+    setup: &Setup,
+    targets: &[Target],
+    args: &LoadArgs,
+    rate: f64,
+    level: u32,
+    delay_ms: u64,
+) -> Result<EndToEnd, BenchError> {
+    if args.size < STAMPED_SIZE_MIN {
+        return Err(BenchError::Usage(format!("--size {}: at least {STAMPED_SIZE_MIN} are needed", args.size)));
+    }
+    let cursors = cursors(setup, targets, args, args.connections, true)?;
+    let addrs: Vec<String> =
+        dealt(targets, args.connections).chain(targets.iter().map(|target| target.addr.clone())).collect();
+    let mut engine = Engine::connect(&addrs, wake_every(rate))?;
+    let templates = send_templates(targets, args, args.size, level);
+    let send = Send::new(templates, shape(args, rate), args.size, true, Marks::new(args.marks));
+    let pull = Pull::new(cursors, window(args), true, Marks::new(false)).delayed(delay_ms * 1_000_000);
+    let mut load = EndToEnd::new(send, pull);
+    engine.run(&mut load)?;
+    Ok(load)
 }
 
 fn report(kind: &str, args: &LoadArgs, rate: f64, counted: &Counted, extra: Json) -> Result<Json, BenchError> {

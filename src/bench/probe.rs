@@ -48,7 +48,7 @@ fn echo(args: &ProbeArgs) -> Result<Json, BenchError> {
     let mut engine = Engine::connect(&addrs, 0)?;
     let end = (args.seconds * 1e9) as u64;
     let shape = Shape { connections, depth: args.depth, rate: 0.0, window: Window { begin: 0, end } };
-    let templates = vec![Template::send("echo", 0, args.size)];
+    let templates = vec![Template::send("echo", 0, args.size, 0)];
     let mut send = Send::new(templates, shape, args.size, false, Marks::new(false));
     engine.run(&mut send)?;
     drop(engine);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::BenchError;
 use crate::base::position::QueueId;
 use crate::client::{Client, ClientError, NewTopic};
-use crate::wire::codes::response;
+use crate::wire::codes::{request, response};
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,6 +127,18 @@ impl Setup {
         Err(failed.map_or(BenchError::NoServer, BenchError::Client))
     }
 
+    /// The delay of a level at a broker, milliseconds, by its `messageDelayLevel`.
+    pub fn delay_ms(&self, target: &Target, level: u32) -> Result<u64, BenchError> {
+        let config =
+            self.runtime.block_on(self.client.call(&target.addr, request::GET_BROKER_CONFIG, &[], b"", TIMEOUT))?;
+        let text = String::from_utf8_lossy(&config.body);
+        let levels = text.lines().find_map(|line| line.strip_prefix("messageDelayLevel=")).unwrap_or_default();
+        delay_of(levels, level).ok_or_else(|| {
+            let broker = &target.addr;
+            BenchError::Usage(format!("--level {level}: the broker {broker} has the delay levels \"{levels}\""))
+        })
+    }
+
     /// The ends of every readable queue of a target, by queue number.
     pub fn ends(&self, target: &Target, topic: &str) -> Result<Vec<Ends>, BenchError> {
         self.runtime.block_on(async {
@@ -138,5 +150,28 @@ impl Setup {
             }
             Ok(ends)
         })
+    }
+}
+
+/// The delay of a level, milliseconds, in the form of `messageDelayLevel`: `1s 5s 10s … 2h`.
+fn delay_of(levels: &str, level: u32) -> Option<u64> {
+    let word = levels.split_whitespace().nth((level as usize).checked_sub(1)?)?;
+    let unit = word.chars().next_back()?;
+    let seconds = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)].into_iter().find(|(name, _)| *name == unit)?.1;
+    word[..word.len() - unit.len_utf8()].parse::<u64>().ok()?.checked_mul(seconds * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_of_the_brokers_list() {
+        let levels = "1s 5s 10s 2m 1h 1d";
+        let delays: Vec<_> = (0..=7).map(|level| delay_of(levels, level)).collect();
+        let minute = 60_000;
+        assert_eq!(delays[..4], [None, Some(1000), Some(5000), Some(10_000)]);
+        assert_eq!(delays[4..], [Some(2 * minute), Some(60 * minute), Some(1440 * minute), None]);
+        assert_eq!((delay_of("1x", 1), delay_of("", 1), delay_of("99999999999999999999s", 1)), (None, None, None));
     }
 }
