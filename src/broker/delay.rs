@@ -235,14 +235,19 @@ impl Delays {
             None if scan.next_begin < queue.max() => Some(now),
             None => None,
         };
-        let Some(last) = due.last() else { return look };
-        match self.deliver(appender, batch, &due) {
-            Ok(()) => {
-                self.delivered(level, last.queue_offset.0 + 1, batch.end().0);
+        if due.is_empty() {
+            return look;
+        }
+        match self.deliver(appender, batch, level, &due, now) {
+            Ok(waits) => {
+                let done = waits.map_or(due.len(), |(at, _)| at);
+                if let Some(last) = due[..done].last() {
+                    self.delivered(level, last.queue_offset.0 + 1, batch.end().0);
+                }
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("delayed messages are delivered again");
                 }
-                look
+                waits.map(|(_, until)| until).or(look)
             }
             Err(reason) => {
                 self.failed(|| format!("{} due messages of delay level {level} wait: {reason}", due.len()));
@@ -271,12 +276,27 @@ impl Delays {
         }
     }
 
-    fn deliver(&self, appender: &Appender, batch: &mut Batch, due: &[Entry]) -> Result<(), String> {
+    /// Delivers the entries up to the first one whose unit is wrong about its time: that one's place, and when it is due.
+    fn deliver(
+        &self,
+        appender: &Appender,
+        batch: &mut Batch,
+        level: usize,
+        due: &[Entry],
+        now: Millis,
+    ) -> Result<Option<(usize, Millis)>, String> {
         batch.clear();
         let store = appender.store();
-        for entry in due {
+        let mut waits = None;
+        for (at, entry) in due.iter().enumerate() {
             match store.record_at(entry.phy) {
-                Ok(Some(bytes)) => stage(store, batch, &bytes),
+                Ok(Some(bytes)) => {
+                    waits = self.really_due(level, entry, &bytes, now).map(|until| (at, until));
+                    if waits.is_some() {
+                        break;
+                    }
+                    stage(store, batch, &bytes);
+                }
                 // Java skips what cannot be read as well; the store has said why.
                 Ok(None) => {
                     tracing::error!("the delayed message at {} of the log cannot be read and is lost", entry.phy)
@@ -284,10 +304,21 @@ impl Delays {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        if batch.is_empty() {
-            return Ok(());
+        if !batch.is_empty() {
+            appender.append(batch).map_err(|error| error.to_string())?;
         }
-        appender.append(batch).map_err(|error| error.to_string())
+        Ok(waits)
+    }
+
+    /// When a message is due although its unit says that it is now: 4.9.x puts the hash of the tag where the time belongs
+    /// while it recovers from an unclean end (STORE 8.4, 13.2 rule 10). No sound unit lies before its record's store time.
+    fn really_due(&self, level: usize, entry: &Entry, bytes: &[u8], now: Millis) -> Option<Millis> {
+        let stored = RecordView::parse(bytes).ok()?.store_timestamp();
+        if entry.tags_code >= stored {
+            return None;
+        }
+        let due = self.due(level, stored.saturating_add(self.delay_ms(level) as i64), now);
+        (due > now).then_some(due)
     }
 }
 
@@ -432,6 +463,11 @@ mod tests {
         }
 
         fn put(&self, level: usize, body: &str) {
+            self.put_unit(level, body, None);
+        }
+
+        /// As `put`, with another number than the time in the unit.
+        fn put_unit(&self, level: usize, body: &str, tags_code: Option<i64>) {
             let text = scheduled_properties(b"TAGS\x01TagA\x02", level, "T", 3);
             let host = Broker::conn(1).peer;
             let record = NewRecord {
@@ -450,7 +486,10 @@ mod tests {
             let store = self.appender.store();
             let mut batch = Batch::new(store);
             let queue = store.queue(SCHEDULE_TOPIC, QueueId(level as u32 - 1));
-            let index = batch.stage_delayed(&queue, &record, self.delays.delay_ms(level)).unwrap();
+            let index = match tags_code {
+                Some(tags_code) => batch.stage(&queue, &record, tags_code).unwrap(),
+                None => batch.stage_delayed(&queue, &record, self.delays.delay_ms(level)).unwrap(),
+            };
             store.append(&mut batch).unwrap();
             self.delays.grew(batch.staged(index).1);
         }
@@ -493,6 +532,23 @@ mod tests {
         fixture.broker.handles.clock.advance(4000);
         assert_eq!(fixture.step(), None);
         assert_eq!(fixture.delivered(), ["one", "one-later", "five"]);
+    }
+
+    #[test]
+    fn a_unit_with_a_hash_for_a_time_waits_as_long_as_its_record_says() {
+        let fixture = Fixture::new(Broker::new("delay-hash"));
+        // What a 4.9.x broker's unclean start leaves in the queue: the hash of the tag, in any order with sound units.
+        fixture.put_unit(1, "hash", Some(properties::tags_code("TagA")));
+        fixture.broker.handles.clock.advance(300);
+        fixture.put(1, "sound");
+        fixture.put_unit(1, "none", Some(0));
+        assert_eq!(fixture.step(), Some(1000));
+        fixture.broker.handles.clock.advance(700);
+        assert_eq!(fixture.step(), Some(1300));
+        assert_eq!(fixture.delivered(), ["hash"]);
+        fixture.broker.handles.clock.advance(300);
+        assert_eq!(fixture.step(), None);
+        assert_eq!(fixture.delivered(), ["hash", "sound", "none"]);
     }
 
     #[test]
