@@ -110,6 +110,7 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.topics.trace_name", "msgTraceTopicName", Unit::Text),
     row("broker.groups.auto_create", "autoCreateSubscriptionGroup", Unit::Flag),
     row("broker.groups.notify_changes", "notifyConsumerIdsChangedEnable", Unit::Flag),
+    row("broker.groups.lock_lifetime", "rebalanceLockMaxLiveTime", Unit::Time),
     row("broker.groups.offset_flush_interval", "flushConsumerOffsetInterval", Unit::Time),
     row("broker.send.max_message_size", "maxMessageSize", Unit::Bytes),
     row("broker.send.trace_on", "traceOn", Unit::Flag),

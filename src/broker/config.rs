@@ -78,6 +78,9 @@ pub struct Config {
     pub slave_read_enable: bool,
     /// `notifyConsumerIdsChangedEnable`.
     pub notify_consumer_ids_changed_enable: bool,
+    /// `rebalanceLockMaxLiveTime`, milliseconds: how long a queue stays with an orderly consumer that is silent. In Java
+    /// the system property `rocketmq.broker.rebalance.lockMaxLiveTime`.
+    pub rebalance_lock_max_live_time_ms: u64,
     /// `flushConsumerOffsetInterval`, milliseconds.
     pub flush_consumer_offset_interval_ms: u64,
     /// `registerNameServerPeriod`, milliseconds.
@@ -165,6 +168,7 @@ impl Default for Config {
             access_message_in_memory_max_ratio: 40,
             slave_read_enable: false,
             notify_consumer_ids_changed_enable: true,
+            rebalance_lock_max_live_time_ms: 60_000,
             flush_consumer_offset_interval_ms: 5_000,
             register_name_server_period_ms: 30_000,
             force_register: true,

@@ -144,6 +144,11 @@ const BROKER: &[Key<Settings>] = &[
     ),
     key("slaveReadEnable", Flag(|s| &mut s.broker.slave_read_enable)),
     key("notifyConsumerIdsChangedEnable", Flag(|s| &mut s.broker.notify_consumer_ids_changed_enable)),
+    // In Java a system property of the broker's virtual machine, rocketmq.broker.rebalance.lockMaxLiveTime.
+    key(
+        "rebalanceLockMaxLiveTime",
+        Number { range: MILLISECONDS, set: |s, ms| s.broker.rebalance_lock_max_live_time_ms = ms },
+    ),
     key(
         "flushConsumerOffsetInterval",
         Number { range: MILLISECONDS, set: |s, ms| s.broker.flush_consumer_offset_interval_ms = ms },

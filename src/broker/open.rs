@@ -19,6 +19,7 @@ use super::figures::Figures;
 use super::groups::Groups;
 use super::handles::{Handles, HeldCounts};
 use super::live::Live;
+use super::locks::Locks;
 use super::offsets::Offsets;
 use super::registration::Registration;
 use super::state_file::{StateFile, StateFileError};
@@ -87,7 +88,7 @@ impl Handles {
             topics: Arc::new(topics),
             groups: Arc::new(groups),
             offsets: Arc::new(offsets),
-            locks: Arc::default(),
+            locks: Arc::new(Locks::new(config.rebalance_lock_max_live_time_ms)),
             relays: Arc::default(),
             losses: Arc::default(),
             stats: Arc::new(Stats::new(&config.broker_cluster_name, config.zone.clone(), &store, clock.now())),

@@ -85,6 +85,7 @@ const ROWS: &[Row] = &[
     ("msgTraceTopicName", AfterRestart, |s| s.broker.msg_trace_topic_name.clone()),
     ("namesrvAddr", AfterRestart, |s| s.name_servers.as_ref().unwrap_or(&s.broker.namesrv_addrs).join(";")),
     ("notifyConsumerIdsChangedEnable", AtOnce, |s| s.broker.notify_consumer_ids_changed_enable.to_string()),
+    ("rebalanceLockMaxLiveTime", AfterRestart, |s| s.broker.rebalance_lock_max_live_time_ms.to_string()),
     ("regionId", AtOnce, |s| s.broker.region_id.clone()),
     ("registerNameServerPeriod", AtOnce, |s| s.broker.register_name_server_period_ms.to_string()),
     ("shortPollingTimeMills", AtOnce, |s| s.broker.short_polling_time_mills.to_string()),
