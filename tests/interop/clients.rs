@@ -380,8 +380,21 @@ fn traces_of_sends_arrive_in_the_trace_topic(client: Client) {
     // A topic of its own, as clients look for the system's one where the broker made it.
     let cluster = Cluster::configured("trace", &[("traceTopicEnable", "true")]);
     send(&cluster, client, &[("sync", "5"), ("trace", "true")]);
-    let heard = consume(&cluster, client, "pull", &[("topic", "RMQ_SYS_TRACE_TOPIC")]).finish();
+    let reader = Client::Java("4.9.7");
+    let heard = consume(&cluster, reader, "pull", &[("topic", "RMQ_SYS_TRACE_TOPIC")]).finish();
     assert!(!messages(&heard).is_empty());
+}
+
+fn the_admin_package_makes_lists_and_deletes_a_topic(client: Client) {
+    let cluster = Cluster::start("admin-package");
+    let broker = cluster.broker.to_string();
+    let arguments = [("topic", "made_by_a_client"), ("queues", "6"), ("broker", broker.as_str())];
+    let heard = consume(&cluster, client, "admin", &arguments).finish();
+    assert_eq!(number(of_kind(&heard, "created")[0], "queues"), 6);
+    assert_eq!(of_kind(&heard, "listed")[0]["is"], true);
+    assert_eq!(of_kind(&heard, "deleted")[0]["listed"], false);
+    let names = of_kind(&heard, "groups")[0]["names"].as_array().expect("names").clone();
+    assert!(names.iter().any(|name| name == "TOOLS_CONSUMER"), "{names:?}");
 }
 
 /// The C++ client says `batch: "1"`. Java's brokers read that as false and hand out the whole batch as one message with an
@@ -454,5 +467,10 @@ java!(java_4_7_1, "4.7.1");
 java!(java_4_9_7, "4.9.7");
 java!(java_5_3_3, "5.3.3");
 java!(java_5_4_0, "5.4.0");
-client!(go_2_1_2, Client::Go);
+client!(
+    go_2_1_2,
+    Client::Go,
+    traces_of_sends_arrive_in_the_trace_topic,
+    the_admin_package_makes_lists_and_deletes_a_topic
+);
 client!(cpp_0_4_4, Client::Cpp, a_batch_that_says_1_for_true_is_received_as_its_messages);

@@ -11,6 +11,8 @@ use crate::peers::{Folder, JavaServer, Process, free_port, wait_for_port, wait_f
 pub struct Cluster {
     /// The name server's address as clients take it.
     pub namesrv: String,
+    /// Where the broker listens.
+    pub broker: SocketAddr,
     // Dropped in this order: processes before their folder.
     _processes: Vec<Process>,
     folder: Folder,
@@ -36,7 +38,7 @@ impl Cluster {
         wait_for_port(local(namesrv), &mut process);
         wait_for_port(local(broker), &mut process);
         wait_for_route(local(namesrv), "TBW102", &["broker-a"]);
-        Cluster { namesrv: local(namesrv).to_string(), _processes: vec![process], folder }
+        Cluster { namesrv: local(namesrv).to_string(), broker: local(broker), _processes: vec![process], folder }
     }
 
     /// `rocketmq namesrv` and `rocketmq broker` with these lines in its `broker.conf`.
@@ -46,9 +48,9 @@ impl Cluster {
             return Cluster::java(&version, folder, lines);
         }
         let (namesrv, address) = our_namesrv(&folder);
-        let (broker, _) = our_broker(&folder, &address.to_string(), &folder.path().join("store"), lines);
+        let (process, broker) = our_broker(&folder, &address.to_string(), &folder.path().join("store"), lines);
         wait_for_route(address, "TBW102", &["broker-a"]);
-        Cluster { namesrv: address.to_string(), _processes: vec![broker, namesrv], folder }
+        Cluster { namesrv: address.to_string(), broker, _processes: vec![process, namesrv], folder }
     }
 
     fn java(version: &str, folder: Folder, lines: &[(&str, &str)]) -> Cluster {
@@ -57,7 +59,8 @@ impl Cluster {
         let broker =
             JavaServer::broker(version, folder.path(), "broker", &folder.path().join("store"), &address, lines);
         wait_for_route(namesrv.address, "TBW102", &["broker-a"]);
-        Cluster { namesrv: address, _processes: vec![broker.process, namesrv.process], folder }
+        let processes = vec![broker.process, namesrv.process];
+        Cluster { namesrv: address, broker: broker.address, _processes: processes, folder }
     }
 
     /// Where logs go.
@@ -80,17 +83,28 @@ pub fn our_namesrv(folder: &Folder) -> (Process, SocketAddr) {
     (process, address)
 }
 
-/// `rocketmq broker` on a free port, named broker-a, its store in `store_root`.
+/// What a command of `rocketmq admin` prints at the cluster behind `namesrv`; fails when the command does.
+pub fn admin(namesrv: &str, folder: &Path, words: &[&str]) -> String {
+    let output =
+        rocketmq().arg("admin").args(words).args(["-n", namesrv]).current_dir(folder).output().expect("it starts");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{words:?}: {out}{err}");
+    out.into_owned()
+}
+
+/// `rocketmq broker` on a free port, named broker-a unless `lines` say otherwise, its store in `store_root`.
 pub fn our_broker(folder: &Folder, namesrv: &str, store_root: &Path, lines: &[(&str, &str)]) -> (Process, SocketAddr) {
     let address = local(free_port());
-    let configuration = folder.path().join("our-broker.conf");
-    let mut text = "brokerName=broker-a\nbrokerIP1=127.0.0.1\n".to_owned();
-    text.extend(lines.iter().map(|(key, value)| format!("{key}={value}\n")));
+    let name = lines.iter().find(|(key, _)| *key == "brokerName").map_or("broker-a", |(_, name)| name);
+    let configuration = folder.path().join(format!("our-{name}.conf"));
+    let mut text = format!("brokerName={name}\nbrokerIP1=127.0.0.1\n");
+    let others = lines.iter().filter(|(key, _)| *key != "brokerName");
+    text.extend(others.map(|(key, value)| format!("{key}={value}\n")));
     std::fs::write(&configuration, text).expect("a broker.conf");
     let mut command = rocketmq();
     command.args(["broker", "-n", namesrv, "--listen", &address.to_string()]).arg("-c").arg(&configuration);
     command.arg("--data").arg(store_root);
-    let mut process = Process::start("our-broker", &mut command, folder.path());
+    let mut process = Process::start(&format!("our-{name}"), &mut command, folder.path());
     wait_for_port(address, &mut process);
     (process, address)
 }

@@ -1,11 +1,14 @@
 //! Retries, dead letters, delays, order, queries, request and reply, as the published clients do them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clients::{GROUP, QUIET, TOPIC, consume, hears_all, keys, messages, send};
-use crate::cluster::Cluster;
-use crate::peers::{Client, Event, kind, number, of_kind, text};
+use crate::cluster::{Cluster, admin};
+use crate::peers::{Client, Event, Talk, call, kind, number, of_kind, route, text};
 
 /// Delay levels of one second each, so that sixteen retries take a quarter of a minute; the third is two seconds.
 const SHORT_LEVELS: (&str, &str) = ("messageDelayLevel", "1s 1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s");
@@ -59,7 +62,12 @@ fn a_message_that_fails_comes_back_with_its_id_until_it_succeeds(client: Client)
 fn a_message_that_always_fails_becomes_a_dead_letter_that_a_plain_consumer_reads(client: Client) {
     let cluster = Cluster::configured("dead-letter", &[SHORT_LEVELS]);
     make_group(&cluster, client);
-    let sent = send(&cluster, client, &[("async", "3"), ("tags", "TagA")]);
+    // The C++ client says nothing of a limit, so that the group's counts; and it gives back all that fail together.
+    if client == Client::Cpp {
+        admin(&cluster.namesrv, cluster.folder(), &["updateSubGroup", "-c", "DefaultCluster", "-g", GROUP, "-r", "2"]);
+    }
+    let count = if client == Client::Cpp { "1" } else { "3" };
+    let sent = send(&cluster, client, &[("async", count), ("tags", "TagA")]);
     let wanted = keys(&sent);
     let mut consumer = consume(&cluster, client, "push", &[("fail", "1000"), ("max_reconsume", "2")]);
     consumer.until("three deliveries of each message", |heard| {
@@ -146,6 +154,29 @@ fn orderly_consumers_never_work_on_one_queue_at_the_same_time(client: Client) {
     }
 }
 
+/// client-go locks its queues and never unlocks them, so that two of them share none before the locks have expired.
+fn an_orderly_consumer_locks_its_queues_and_works_through_each_in_order(client: Client) {
+    let cluster = Cluster::start("orderly-alone");
+    let sent = send(&cluster, client, &[("selector", "200")]);
+    let mut consumer = consume(&cluster, client, "push", &[("orderly", "true"), ("work_ms", "2")]);
+    hears_all(&mut consumer, &keys(&sent));
+    let words = ["consumerStatus", "-g", GROUP, "--output", "json"];
+    let told: serde_json::Value =
+        serde_json::from_str(&admin(&cluster.namesrv, cluster.folder(), &words)).expect("JSON");
+    let queues = told[0]["queues"].as_array().expect("queues").iter().filter(|queue| queue["topic"] == TOPIC);
+    let locked: Vec<bool> = queues.map(|queue| queue["locked"] == true).collect();
+    assert_eq!(locked, [true; 4], "{told}");
+    let heard = consumer.finish();
+    let mut next: BTreeMap<i64, i64> = BTreeMap::new();
+    for event in heard.iter().filter(|event| matches!(kind(event), "message" | "worked")) {
+        let (queue, offset) = (number(event, "queue"), number(event, "offset"));
+        let at = next.entry(queue).or_insert(0);
+        // Twice the offset when work on a message begins, one more when it ends: nothing in between.
+        assert_eq!(*at, offset * 2 + i64::from(kind(event) == "worked"), "queue {queue}");
+        *at += 1;
+    }
+}
+
 fn a_message_is_found_by_its_id_its_unique_key_and_its_key(client: Client) {
     let cluster = Cluster::start("query");
     let sent = send(&cluster, client, &[("sync", "5"), ("batch", "3")]);
@@ -164,9 +195,75 @@ fn a_message_is_found_by_its_id_its_unique_key_and_its_key(client: Client) {
 
 fn a_request_is_answered_to_the_client_that_asked(client: Client) {
     let cluster = Cluster::start("request-reply");
-    let heard = consume(&cluster, client, "requestReply", &[("count", "5")]).finish();
+    let mut arguments = vec![("count", "5")];
+    if matches!(client, Client::Java(version) if version.starts_with('5')) {
+        arguments.push(("callback", "true"));
+    }
+    let heard = consume(&cluster, client, "requestReply", &arguments).finish();
     let answers: Vec<&str> = of_kind(&heard, "answer").iter().map(|event| text(event, "body")).collect();
     assert_eq!(answers, (0..5).map(|i| format!("answer to question {i}")).collect::<Vec<_>>());
+}
+
+/// Instances that share a broker: a client's topic and group carry the name of its namespace, and nobody else's do.
+fn a_namespace_keeps_its_topics_for_itself(client: Client) {
+    let cluster = Cluster::start("namespace");
+    let space = ("namespace", "Instance1");
+    let sent = send(&cluster, client, &[("sync", "8"), space]);
+    assert_eq!(sent.len(), 8);
+    let mut consumer = consume(&cluster, client, "push", &[space]);
+    hears_all(&mut consumer, &keys(&sent));
+    let heard = consumer.finish();
+    // client-go tells its listener the broker's name of the topic, the others take the namespace off.
+    let told = if client == Client::Go { format!("Instance1%{TOPIC}") } else { TOPIC.to_owned() };
+    assert!(messages(&heard).iter().all(|event| text(event, "topic") == told), "{heard:?}");
+    let namesrv = cluster.namesrv.parse().expect("an address");
+    assert_eq!(route(namesrv, &format!("Instance1%{TOPIC}")), ["broker-a"]);
+    assert_eq!(route(namesrv, TOPIC), Vec::<String>::new(), "no topic without the namespace");
+    let groups = call(cluster.broker, 201, serde_json::json!({})).expect("an answer").body;
+    let groups = String::from_utf8_lossy(&groups).into_owned();
+    assert!(groups.contains(&format!("Instance1%{GROUP}")), "{groups}");
+}
+
+/// An address server, as `rocketmq.namesrv.domain` names it: whatever is asked, it answers the list of name servers.
+fn address_server(namesrv: &str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{namesrv}", namesrv.len());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            kept.lock().expect("no panic").push(lines.next().unwrap_or_default());
+            lines.find(String::is_empty);
+            // Whoever hangs up without its answer asks again.
+            drop((&stream).write_all(answer.as_bytes()));
+        }
+    });
+    (address, asked)
+}
+
+fn a_client_of_a_unit_finds_its_name_servers_over_http(client: Client) {
+    let cluster = Cluster::start("over-http");
+    let (address, asked) = address_server(&cluster.namesrv);
+    let (domain, url) = (address.to_string(), format!("http://{address}/rocketmq/nsaddr"));
+    let mut arguments = vec![("group", GROUP), ("topic", TOPIC), ("sync", "8")];
+    match client {
+        Client::Java(_) => arguments.extend([("rocketmq.namesrv.domain", domain.as_str()), ("unit", "unit1")]),
+        Client::Go => arguments.extend([("domain", url.as_str()), ("unit", "unit1")]),
+        Client::Cpp => arguments.push(("domain", url.as_str())),
+    }
+    let heard = Talk::start(client, cluster.folder(), "send", &arguments).finish();
+    let sent: Vec<Event> = of_kind(&heard, "sent").into_iter().cloned().collect();
+    assert!(sent.len() == 8 && sent.iter().all(|event| text(event, "status") == "SEND_OK"), "{sent:?}");
+    let mut consumer = Talk::start(client, cluster.folder(), "push", &arguments);
+    hears_all(&mut consumer, &keys(&sent));
+    consumer.finish();
+    let asked = asked.lock().expect("no panic");
+    assert!(!asked.is_empty());
+    if client != Client::Cpp {
+        assert!(asked.iter().all(|line| line.contains("nsaddr-unit1")), "the unit's list: {asked:?}");
+    }
 }
 
 macro_rules! everyday {
@@ -191,21 +288,30 @@ macro_rules! java {
             a_delayed_message_is_delivered_when_it_is_due_and_not_before
             orderly_consumers_never_work_on_one_queue_at_the_same_time
             a_message_is_found_by_its_id_its_unique_key_and_its_key
+            a_client_of_a_unit_finds_its_name_servers_over_http
             $($more)*
         }
     };
 }
 
 java!(java_4_2_0, "4.2.0");
-java!(java_4_7_1, "4.7.1", a_request_is_answered_to_the_client_that_asked);
-java!(java_4_9_7, "4.9.7", a_request_is_answered_to_the_client_that_asked);
-java!(java_5_3_3, "5.3.3");
-java!(java_5_4_0, "5.4.0");
+java!(java_4_7_1, "4.7.1", a_request_is_answered_to_the_client_that_asked, a_namespace_keeps_its_topics_for_itself);
+java!(java_4_9_7, "4.9.7", a_request_is_answered_to_the_client_that_asked, a_namespace_keeps_its_topics_for_itself);
+java!(java_5_3_3, "5.3.3", a_request_is_answered_to_the_client_that_asked, a_namespace_keeps_its_topics_for_itself);
+java!(java_5_4_0, "5.4.0", a_request_is_answered_to_the_client_that_asked, a_namespace_keeps_its_topics_for_itself);
 everyday! { go_2_1_2, Client::Go;
     a_message_that_fails_comes_back_with_its_id_until_it_succeeds
+    a_message_that_always_fails_becomes_a_dead_letter_that_a_plain_consumer_reads
     a_delayed_message_is_delivered_when_it_is_due_and_not_before
+    an_orderly_consumer_locks_its_queues_and_works_through_each_in_order
+    a_request_is_answered_to_the_client_that_asked
+    a_namespace_keeps_its_topics_for_itself
+    a_client_of_a_unit_finds_its_name_servers_over_http
 }
 everyday! { cpp_0_4_4, Client::Cpp;
     a_message_that_fails_comes_back_with_its_id_until_it_succeeds
+    a_message_that_always_fails_becomes_a_dead_letter_that_a_plain_consumer_reads
     a_delayed_message_is_delivered_when_it_is_due_and_not_before
+    orderly_consumers_never_work_on_one_queue_at_the_same_time
+    a_client_of_a_unit_finds_its_name_servers_over_http
 }

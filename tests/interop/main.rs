@@ -4,14 +4,18 @@
 //! `INTEROP_REFERENCE=4.9.7` (or 5.3.3) puts a Java name server and broker of that version where ours would be: a test
 //! that fails there is wrong about RocketMQ, not about us.
 
+mod changes;
 mod clients;
 mod cluster;
+mod delays;
 mod everyday;
 mod items;
 mod killed;
 mod matrix;
 mod migrate;
 mod monitor;
+mod operator;
+mod orderly;
 mod peers;
 mod quickstart;
 mod servers;

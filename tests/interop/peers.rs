@@ -70,7 +70,7 @@ pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 26_003 + (std::process::id() as u16 % 16) * 60 + (step % 15) * 4;
+        let port = 26_003 + (std::process::id() as u16 % 8) * 120 + (step % 30) * 4;
         let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
         if free(port) && free(port - 2) && free(port + 1) {
             return port;
@@ -324,6 +324,17 @@ impl Talk {
         std::mem::take(&mut self.heard)
     }
 
+    /// SIGKILL: gives all it said, and when it was still alive for the last time, milliseconds since the epoch.
+    pub fn kill(mut self) -> (Vec<Event>, i64) {
+        let alive = now();
+        self.child.kill().expect("a running child can be killed");
+        self.child.wait().expect("the end of a child");
+        while let Ok(event) = self.lines.recv() {
+            self.heard.push(event);
+        }
+        (std::mem::take(&mut self.heard), alive)
+    }
+
     fn fail(&self, why: &str) -> ! {
         let last: Vec<String> = self
             .heard
@@ -350,6 +361,12 @@ impl Drop for Talk {
         }
         drop(self.child.wait());
     }
+}
+
+/// Milliseconds since the epoch, as clients tell them.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("a time after 1970").as_millis() as i64
 }
 
 /// The kind of an event: `sent`, `message`, `queue`, …
@@ -503,30 +520,41 @@ pub fn wait_for_route(namesrv: SocketAddr, topic: &str, brokers: &[&str]) {
     }
 }
 
-/// The names of the brokers in the route of `topic` at `namesrv`, sorted; empty without a route. A bare frame, so that
-/// no client's cache is in between.
-pub fn route(namesrv: SocketAddr, topic: &str) -> Vec<String> {
+/// What a server answered to a bare frame.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The header: `code`, `remark`, `extFields`.
+    pub header: serde_json::Value,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// One request in a bare frame, so that no client's cache is in between.
+pub fn call(server: SocketAddr, code: i32, fields: serde_json::Value) -> std::io::Result<Answer> {
     let header = serde_json::json!({
-        "code": 105, "flag": 0, "language": "JAVA", "opaque": 1, "serializeTypeCurrentRPC": "JSON", "version": 399,
-        "extFields": {"topic": topic, "acceptStandardJsonOnly": "true"},
+        "code": code, "flag": 0, "language": "JAVA", "opaque": 1, "serializeTypeCurrentRPC": "JSON", "version": 399,
+        "extFields": fields,
     })
     .to_string();
-    let ask = || -> std::io::Result<serde_json::Value> {
-        let mut stream = TcpStream::connect_timeout(&namesrv, Duration::from_secs(2))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut frame = (header.len() as u32 + 4).to_be_bytes().to_vec();
-        frame.extend((header.len() as u32).to_be_bytes());
-        frame.extend(header.as_bytes());
-        stream.write_all(&frame)?;
-        let mut word = [0; 4];
-        stream.read_exact(&mut word)?;
-        let mut rest = vec![0; u32::from_be_bytes(word) as usize];
-        stream.read_exact(&mut rest)?;
-        // The answer's header is JSON as the question was; the body follows it.
-        let length = u32::from_be_bytes([0, rest[1], rest[2], rest[3]]) as usize;
-        Ok(serde_json::from_slice(&rest[4 + length..]).unwrap_or_default())
-    };
-    let body = ask().unwrap_or_default();
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut frame = (header.len() as u32 + 4).to_be_bytes().to_vec();
+    frame.extend((header.len() as u32).to_be_bytes());
+    frame.extend(header.as_bytes());
+    stream.write_all(&frame)?;
+    let mut word = [0; 4];
+    stream.read_exact(&mut word)?;
+    let mut rest = vec![0; u32::from_be_bytes(word) as usize];
+    stream.read_exact(&mut rest)?;
+    // The answer's header is JSON as the question was; the body follows it.
+    let body = rest.split_off(4 + u32::from_be_bytes([0, rest[1], rest[2], rest[3]]) as usize);
+    Ok(Answer { header: serde_json::from_slice(&rest[4..])?, body })
+}
+
+/// The names of the brokers in the route of `topic` at `namesrv`, sorted; empty without a route.
+pub fn route(namesrv: SocketAddr, topic: &str) -> Vec<String> {
+    let answer = call(namesrv, 105, serde_json::json!({"topic": topic, "acceptStandardJsonOnly": "true"}));
+    let body: serde_json::Value = serde_json::from_slice(&answer.unwrap_or_default().body).unwrap_or_default();
     let mut names: Vec<String> = body["brokerDatas"]
         .as_array()
         .map(|brokers| brokers.iter().filter_map(|broker| broker["brokerName"].as_str().map(str::to_owned)).collect())

@@ -2,10 +2,10 @@
 and the bodies of java/Peer.java.
 
   peer.py send namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L]
-  peer.py push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N]
+  peer.py push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N] [work_ms=N]
   peer.py pull namesrv=… group=… topic=… [expression=*]
 
-push runs until its standard input ends. The binding tells no queue of a sent message.
+domain=URL instead of namesrv looks for the list of name servers there. push runs until its standard input ends. The binding tells no queue of a sent message.
 """
 
 import json
@@ -56,14 +56,22 @@ def sent(key, result, **more):
     say("sent", key=key, status=status, msgId=result.msg_id, offset=result.offset, **more)
 
 
+def find_servers(client):
+    if "domain" in OPTIONS:
+        client.set_namesrv_domain(OPTIONS["domain"])
+    else:
+        client.set_namesrv_addr(OPTIONS["namesrv"])
+
+
 def send():
     producer = Producer(OPTIONS.get("group", "interop_producer"), timeout=10000)
-    producer.set_namesrv_addr(OPTIONS["namesrv"])
+    find_servers(producer)
     producer.start()
     for kind in ("sync", "big"):
         for i in range(number(kind)):
             key = f"{kind}-{i}"
             sent(key, producer.send_sync(message(key, kind == "big", i)))
+            time.sleep(number("pause_ms") / 1000)
     left = threading.Semaphore(0)
     kept = []
     for i in range(number("async")):
@@ -117,13 +125,16 @@ def received(event, one):
 def push():
     model = MessageModel.BROADCASTING if OPTIONS.get("model") == "BROADCASTING" else MessageModel.CLUSTERING
     consumer = PushConsumer(OPTIONS["group"], orderly=OPTIONS.get("orderly") == "true", message_model=model)
-    consumer.set_namesrv_addr(OPTIONS["namesrv"])
+    find_servers(consumer)
     consumer.set_instance_name(f"interop-{os.getpid()}")
 
     # Not the binding's `subscribe`: what its callback raises becomes a success.
     def consume(_consumer, handle):
         one = RecvMessage(handle)
         received("message", one)
+        if "work_ms" in OPTIONS:
+            time.sleep(number("work_ms") / 1000)
+            received("worked", one)
         return 1 if one.reconsume_times < number("fail") else 0
 
     for topic in OPTIONS["topic"].split(","):

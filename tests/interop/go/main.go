@@ -1,9 +1,12 @@
 // What the published Go client does, told in JSON lines: the verbs and the bodies of java/Peer.java.
 //
 //	peer send namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L]
-//	peer push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N]
+//	peer push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N] [max_reconsume=N] [work_ms=N]
 //	peer pull namesrv=… group=… topic=… [expression=*]
+//	peer requestReply namesrv=… group=… topic=… [count=N]
+//	peer admin namesrv=… broker=… topic=… queues=N
 //
+// All: namespace=NAME, unit=NAME; domain=URL instead of namesrv looks for the list of name servers there. send: trace=true.
 // push and pull run until standard input ends.
 package main
 
@@ -20,6 +23,7 @@ import (
 	"time"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/admin"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
@@ -102,12 +106,31 @@ func (s selector) Select(m *primitive.Message, queues []*primitive.MessageQueue,
 	return s.round.Select(m, queues, lastBroker)
 }
 
+func namesrv() []string {
+	return strings.Split(option("namesrv", ""), ";")
+}
+
 func send() {
-	p, err := rocketmq.NewProducer(
-		producer.WithNameServer(strings.Split(option("namesrv", ""), ";")),
+	options := []producer.Option{
 		producer.WithGroupName(option("group", "interop_producer")),
-		producer.WithSendMsgTimeout(10*time.Second),
-		producer.WithQueueSelector(selector{producer.NewRoundRobinQueueSelector()}))
+		producer.WithSendMsgTimeout(10 * time.Second),
+		producer.WithQueueSelector(selector{producer.NewRoundRobinQueueSelector()}),
+		producer.WithNamespace(option("namespace", "")),
+		producer.WithRetry(2),
+	}
+	if unit := option("unit", ""); unit != "" {
+		options = append(options, producer.WithUnitName(unit))
+	}
+	if url := option("domain", ""); url != "" {
+		options = append(options, producer.WithNameServerDomain(url))
+	} else {
+		options = append(options, producer.WithNameServer(namesrv()))
+	}
+	if option("trace", "") == "true" {
+		options = append(options, producer.WithTrace(&primitive.TraceConfig{
+			GroupName: "interop_trace", Access: primitive.Local, NamesrvAddrs: namesrv(), Resolver: primitive.NewPassthroughResolver(namesrv())}))
+	}
+	p, err := rocketmq.NewProducer(options...)
 	check(err)
 	check(p.Start())
 	ctx := context.Background()
@@ -116,6 +139,7 @@ func send() {
 			key := fmt.Sprintf("%s-%d", kind, i)
 			result, err := p.SendSync(ctx, message(key, kind == "big", i))
 			sent(key, result, err)
+			time.Sleep(time.Duration(number("pause_ms")) * time.Millisecond)
 		}
 	}
 	var answered sync.WaitGroup
@@ -148,6 +172,9 @@ func send() {
 			sent(batch[i].GetKeys(), &one, nil)
 		}
 	}
+	if option("trace", "") == "true" {
+		time.Sleep(2 * time.Second) // the dispatcher sends traces by itself, and drops what it has left at the end
+	}
 	check(p.Shutdown())
 }
 
@@ -162,14 +189,26 @@ func consumerOptions() []consumer.Option {
 	if option("model", "") == "BROADCASTING" {
 		model = consumer.BroadCasting
 	}
-	return []consumer.Option{
-		consumer.WithNameServer(strings.Split(option("namesrv", ""), ";")),
+	options := []consumer.Option{
 		consumer.WithGroupName(option("group", "")),
 		consumer.WithInstance(fmt.Sprintf("interop-%d", os.Getpid())),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithConsumerModel(model),
 		consumer.WithConsumerOrder(option("orderly", "") == "true"),
+		consumer.WithNamespace(option("namespace", "")),
 	}
+	if unit := option("unit", ""); unit != "" {
+		options = append(options, consumer.WithUnitName(unit))
+	}
+	if url := option("domain", ""); url != "" {
+		options = append(options, consumer.WithNameServerDomain(url))
+	} else {
+		options = append(options, consumer.WithNameServer(namesrv()))
+	}
+	if option("max_reconsume", "") != "" {
+		options = append(options, consumer.WithMaxReconsumeTimes(int32(number("max_reconsume"))))
+	}
+	return options
 }
 
 func tagSelector() consumer.MessageSelector {
@@ -183,6 +222,10 @@ func push() {
 		check(c.Subscribe(topic, tagSelector(), func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 			for _, m := range messages {
 				received("message", m)
+				if option("work_ms", "") != "" {
+					time.Sleep(time.Duration(number("work_ms")) * time.Millisecond)
+					received("worked", m)
+				}
 				if int(m.ReconsumeTimes) < number("fail") {
 					return consumer.ConsumeRetryLater, nil
 				}
@@ -195,6 +238,88 @@ func push() {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	check(err)
 	check(c.Shutdown())
+}
+
+// One process is both sides: a consumer that answers every request, and a producer that asks and waits.
+func requestReply() {
+	ctx := context.Background()
+	start := func(side string) rocketmq.Producer {
+		p, err := rocketmq.NewProducer(
+			producer.WithNameServer(namesrv()),
+			producer.WithGroupName(option("group", "")+"_"+side),
+			producer.WithInstanceName(side),
+			producer.WithSendMsgTimeout(10*time.Second))
+		check(err)
+		check(p.Start())
+		return p
+	}
+	answers, asks := start("answers"), start("asks")
+	for _, p := range []rocketmq.Producer{answers, asks} {
+		_, err := p.SendSync(ctx, primitive.NewMessage(option("topic", ""), []byte("first")))
+		check(err)
+	}
+	// A producer's first heartbeat goes to the brokers that it knows one second after its start; without it no broker knows
+	// where to push the answer.
+	time.Sleep(1500 * time.Millisecond)
+	c, err := rocketmq.NewPushConsumer(consumerOptions()...)
+	check(err)
+	check(c.Subscribe(option("topic", ""), tagSelector(), func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		for _, m := range messages {
+			if m.GetProperty(primitive.PropertyMessageReplyToClient) == "" {
+				continue
+			}
+			body := []byte("answer to " + string(m.Body))
+			reply, err := consumer.CreateReplyMessage(m, body)
+			check(err)
+			reply.Body = body // which it takes for properties
+			_, err = answers.SendSync(ctx, reply)
+			check(err)
+		}
+		return consumer.ConsumeSuccess, nil
+	}))
+	check(c.Start())
+	for i := 0; i < number("count"); i++ {
+		answer, err := asks.Request(ctx, 20*time.Second, primitive.NewMessage(option("topic", ""), []byte(fmt.Sprintf("question %d", i))))
+		check(err)
+		say("answer", map[string]any{"body": string(answer.Body)})
+	}
+	check(c.Shutdown())
+	check(asks.Shutdown())
+	check(answers.Shutdown())
+}
+
+// Makes a topic, sees it and the broker's groups, and deletes the topic.
+func adminCalls() {
+	ctx := context.Background()
+	a, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver(namesrv())))
+	check(err)
+	topic, broker := option("topic", ""), option("broker", "")
+	check(a.CreateTopic(ctx, admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(broker),
+		admin.WithReadQueueNums(number("queues")), admin.WithWriteQueueNums(number("queues"))))
+	queues, err := a.FetchPublishMessageQueues(ctx, topic)
+	check(err)
+	say("created", map[string]any{"queues": len(queues)})
+	listed := func() bool {
+		list, err := a.FetchAllTopicList(ctx)
+		check(err)
+		for _, name := range list.TopicList {
+			if name == topic {
+				return true
+			}
+		}
+		return false
+	}
+	say("listed", map[string]any{"is": listed()})
+	groups, err := a.GetAllSubscriptionGroup(ctx, broker, 3*time.Second)
+	check(err)
+	names := []string{}
+	for name := range groups.SubscriptionGroupTable {
+		names = append(names, name)
+	}
+	say("groups", map[string]any{"names": names})
+	check(a.DeleteTopic(ctx, admin.WithTopicDelete(topic), admin.WithBrokerAddrDelete(broker), admin.WithNameSrvAddr(namesrv())))
+	say("deleted", map[string]any{"listed": listed()})
+	check(a.Close())
 }
 
 func pull() {
@@ -228,7 +353,7 @@ func main() {
 		name, value, _ := strings.Cut(argument, "=")
 		options[name] = value
 	}
-	verbs := map[string]func(){"send": send, "push": push, "pull": pull}
+	verbs := map[string]func(){"send": send, "push": push, "pull": pull, "requestReply": requestReply, "admin": adminCalls}
 	verbs[os.Args[1]]()
 	say("done", map[string]any{})
 }

@@ -1,13 +1,15 @@
 // What a published Java client does, told in JSON lines. Written to the API of 4.2.0 and compiled again for every version.
-//   Peer send  namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L] [pause_ms=P]
+//   Peer send  namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L] [pause_ms=P] [fault=true]
+//   Peer stream namesrv=… group=… topic=… [pause_ms=P]: one message after the other until its standard input ends
 //   Peer push  namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [from=CONSUME_FROM_LAST_OFFSET] [orderly=true]
-//              [fail=N] [max_reconsume=N] [work_ms=N]
+//              [fail=N] [max_reconsume=N] [work_ms=N] [queues=0,1: takes these only] [persist_ms=N]
 //   Peer pull  namesrv=… group=… topic=… [expression=*]
 //   Peer create namesrv=… group=… topic=… queues=N
 //   Peer query namesrv=… group=… topic=… id=… unique=… key=…
-// An argument with a dot in its name is a system property: rocketmq.serialize.type=ROCKETMQ; vip=true goes by port - 2.
-// push runs until its standard input ends; the others end by themselves. The body of the message with key K is known to
-// the driver: `K 消息 ✓`, or, for the big ones, 400 lines of it.
+// An argument with a dot in its name is a system property: rocketmq.serialize.type=ROCKETMQ. All clients: vip=true goes by
+// port - 2, namespace=NAME, unit=NAME, poll_ms=N asks for routes so often; without namesrv the client looks for its list
+// by HTTP. push and stream run until their standard input ends; the others end by themselves. The body of the message with
+// key K is known to the driver: `K 消息 ✓`, or, for the big ones, 400 lines of it.
 import java.io.PrintStream;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
@@ -20,7 +22,9 @@ import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.zip.CRC32;
+import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.QueryResult;
+import org.apache.rocketmq.client.consumer.AllocateMessageQueueStrategy;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
@@ -57,6 +61,7 @@ public final class Peer {
         try {
             switch (arguments[0]) {
                 case "send": send(); break;
+                case "stream": stream(); break;
                 case "push": push(); break;
                 case "pull": pull(); break;
                 case "query": query(); break;
@@ -120,11 +125,9 @@ public final class Peer {
         DefaultMQProducer producer = options.containsKey("trace")
             ? DefaultMQProducer.class.getConstructor(String.class, boolean.class, String.class).newInstance("interop_producer", true, null)
             : new DefaultMQProducer(option("group", "interop_producer"));
-        producer.setNamesrvAddr(option("namesrv", null));
+        configure(producer);
         producer.setSendMsgTimeout(10000);
-        if (options.containsKey("vip")) {
-            producer.setVipChannelEnabled(option("vip", "").equals("true"));
-        }
+        producer.setSendLatencyFaultEnable(options.containsKey("fault"));
         producer.start();
         int prefix = number("from", 0);
         for (int i = prefix; i < prefix + number("sync", 0); i++) {
@@ -182,6 +185,95 @@ public final class Peer {
         producer.shutdown();
     }
 
+    // What every client has. Setters that came after 4.2.0 are named by text.
+    static void configure(ClientConfig client) throws Exception {
+        if (options.containsKey("namesrv")) {
+            client.setNamesrvAddr(option("namesrv", null));
+        }
+        if (options.containsKey("vip")) {
+            client.setVipChannelEnabled(option("vip", "").equals("true"));
+        }
+        if (options.containsKey("unit")) {
+            client.setUnitName(option("unit", null));
+            client.setUnitMode(true);
+        }
+        if (options.containsKey("namespace")) {
+            ClientConfig.class.getMethod("setNamespace", String.class).invoke(client, option("namespace", null));
+        }
+        if (options.containsKey("poll_ms")) {
+            for (Method method : ClientConfig.class.getMethods()) { // it lost a spelling mistake
+                if (method.getName().startsWith("setPollNameServerInt")) {
+                    method.invoke(client, number("poll_ms", 30000));
+                }
+            }
+        }
+    }
+
+    // Every send is told, also one that failed: then it is not sent again by this program.
+    static void stream() throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(option("group", "interop_producer"));
+        configure(producer);
+        producer.setInstanceName("stream-" + ProcessHandle.current().pid());
+        producer.setSendMsgTimeout(number("timeout_ms", 3000));
+        producer.start();
+        say("event", "started", "client", producer.buildMQClientId());
+        Stopped stopped = new Stopped();
+        stopped.start();
+        for (int i = 0; !stopped.is; i++) {
+            String key = "stream-" + i;
+            long began = System.currentTimeMillis();
+            try {
+                sent(key, options.containsKey("selector")
+                    ? producer.send(message(key, false, i), new MessageQueueSelector() {
+                        @Override public MessageQueue select(List<MessageQueue> queues, Message message, Object argument) {
+                            return queues.get((Integer) argument % queues.size());
+                        }
+                    }, i)
+                    : producer.send(message(key, false, i)));
+            } catch (Exception failure) {
+                say("event", "refused", "key", key, "error", String.valueOf(failure), "took", System.currentTimeMillis() - began);
+            }
+            Thread.sleep(number("pause_ms", 10));
+        }
+        producer.shutdown();
+    }
+
+    static final class Stopped extends Thread {
+        volatile boolean is;
+
+        Stopped() {
+            setDaemon(true);
+        }
+
+        @Override public void run() {
+            try {
+                untilStopped();
+            } catch (Exception failure) {
+                failure.printStackTrace();
+            }
+            is = true;
+        }
+    }
+
+    // Takes the queues with these numbers and leaves all others alone.
+    static final class TheseQueues implements AllocateMessageQueueStrategy {
+        final List<String> wanted = Arrays.asList(option("queues", "").split(","));
+
+        @Override public List<MessageQueue> allocate(String group, String client, List<MessageQueue> queues, List<String> clients) {
+            List<MessageQueue> taken = new ArrayList<>();
+            for (MessageQueue queue : queues) {
+                if (queue.getTopic().startsWith("%RETRY%") || wanted.contains(String.valueOf(queue.getQueueId()))) {
+                    taken.add(queue);
+                }
+            }
+            return taken;
+        }
+
+        @Override public String getName() {
+            return "THESE";
+        }
+    }
+
     // Enums that moved between packages with 5.0 are named by text.
     @SuppressWarnings({"unchecked", "rawtypes"})
     static void set(Object target, String setter, String value) throws Exception {
@@ -206,9 +298,12 @@ public final class Peer {
 
     static void push() throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(option("group", null));
-        consumer.setNamesrvAddr(option("namesrv", null));
-        if (options.containsKey("vip")) {
-            consumer.setVipChannelEnabled(option("vip", "").equals("true"));
+        configure(consumer);
+        if (options.containsKey("queues")) {
+            consumer.setAllocateMessageQueueStrategy(new TheseQueues());
+        }
+        if (options.containsKey("persist_ms")) {
+            consumer.setPersistConsumerOffsetInterval(number("persist_ms", 5000));
         }
         consumer.setInstanceName(option("instance", "interop-" + ProcessHandle.current().pid()));
         consumer.setConsumeFromWhere(ConsumeFromWhere.valueOf(option("from", "CONSUME_FROM_FIRST_OFFSET")));
