@@ -102,6 +102,7 @@ pub const SETTINGS: &[Setting] = &[
     row("broker.event_loops", "eventLoops", Unit::Count),
     row("broker.permission", "brokerPermission", PERMISSION),
     row("broker.region", "regionId", Unit::Text),
+    row("broker.protected_keys", "configBlackList", Unit::List),
     row("broker.topics.auto_create", "autoCreateTopicEnable", Unit::Flag),
     row("broker.topics.queues", "defaultTopicQueueNums", Unit::Count),
     row("broker.topics.cluster_topic", "clusterTopicEnable", Unit::Flag),

@@ -2,10 +2,14 @@
 //! the loops and the delay delivery which queues grew. Knows neither: `Tell` reaches them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use crate::base::clock::Clock;
 use crate::store::{AppendError, Batch, Event, FlushMode, Grown, Store};
+
+use super::stats::Stats;
 
 /// What whoever waits has to know.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,8 @@ pub type Tell = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 pub struct Appender {
     store: Store,
     tell: Tell,
+    stats: Arc<Stats>,
+    clock: Clock,
 }
 
 impl std::fmt::Debug for Appender {
@@ -34,8 +40,8 @@ impl std::fmt::Debug for Appender {
 
 impl Appender {
     /// Appends to `store`.
-    pub fn new(store: Store, tell: Tell) -> Self {
-        Appender { store, tell }
+    pub fn new(store: Store, tell: Tell, stats: Arc<Stats>, clock: Clock) -> Self {
+        Appender { store, tell, stats, clock }
     }
 
     /// The store behind it.
@@ -51,12 +57,40 @@ impl Appender {
     /// Stores a batch; afterwards its positions are assigned. Under sync flush the store itself tells what became visible
     /// once it is durable. Does not wait for a flush.
     pub fn append(&self, batch: &mut Batch) -> Result<(), AppendError> {
-        self.store.append(batch)?;
+        timed_append(&self.store, &self.stats, &self.clock, BESIDE_THE_LOOPS, batch)?;
         if self.store.flush_mode() == FlushMode::Async {
             (self.tell)(Notice::Stored(&Event::Grown(growth(batch))));
         }
         Ok(())
     }
+}
+
+/// The writer of what does not come from an event loop.
+const BESIDE_THE_LOOPS: usize = usize::MAX;
+
+/// Appends, counts how long it took, and tells it. `writer` is an event loop's number.
+pub fn timed_append(
+    store: &Store,
+    stats: &Stats,
+    clock: &Clock,
+    writer: usize,
+    batch: &mut Batch,
+) -> Result<Duration, AppendError> {
+    let begun = Instant::now();
+    stats.put_times.begin(writer, clock.now());
+    if let Err(error) = store.append(batch) {
+        stats.put_times.fail(writer, batch.len() as u64);
+        return Err(error);
+    }
+    let took = begun.elapsed();
+    let took_ms = took.as_millis() as u64;
+    stats.put_times.end(writer, batch.len() as u64, took_ms);
+    if took_ms > 0 {
+        for record in 0..batch.len() {
+            batch.staged(record).0.put_took(took_ms);
+        }
+    }
+    Ok(took)
 }
 
 /// The queues of a batch, each with the tag hashes that it was given.

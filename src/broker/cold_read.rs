@@ -10,11 +10,13 @@ use std::thread::JoinHandle;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 
+use crate::base::clock::Clock;
 use crate::net::service::ConnId;
 use crate::store::Store;
 
 use super::figures::Figures;
 use super::pull::ColdRead;
+use super::stats::Stats;
 
 /// Threads that read: enough to keep a disk's queue busy, few enough to leave the processors to the loops.
 pub const READERS: usize = 4;
@@ -38,16 +40,22 @@ pub struct ColdReader {
 
 impl ColdReader {
     /// Starts the threads; join what is returned after the last `ColdReader` is dropped.
-    pub fn start(store: Store, figures: Arc<Figures>, post: Post) -> io::Result<(ColdReader, Vec<JoinHandle<()>>)> {
+    pub fn start(
+        store: Store,
+        figures: Arc<Figures>,
+        stats: Arc<Stats>,
+        clock: Clock,
+        post: Post,
+    ) -> io::Result<(ColdReader, Vec<JoinHandle<()>>)> {
         let (jobs, waiting) = sync_channel::<Job>(READS_WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let mut threads = Vec::with_capacity(READERS);
         for index in 0..READERS {
             let (waiting, store, post) = (waiting.clone(), store.clone(), post.clone());
-            let figures = figures.clone();
+            let (figures, stats, clock) = (figures.clone(), stats.clone(), clock.clone());
             let thread = std::thread::Builder::new().name(format!("cold-read-{index}")).spawn(move || {
                 while let Some(job) = next(&waiting) {
-                    post(job.conn, job.read.run(&store));
+                    post(job.conn, job.read.run(&store, &stats, &clock));
                     figures.cold_reads.fetch_sub(1, Relaxed);
                 }
             })?;

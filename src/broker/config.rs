@@ -9,6 +9,9 @@ use super::hold::HELD_PULLS_MAX;
 use crate::base::local_time::Zone;
 use crate::store;
 
+/// Keys that no administrator changes from afar, whatever `configBlackList` says, as in Java.
+pub const ALWAYS_BLACK: [&str; 2] = ["configBlackList", "brokerConfigPath"];
+
 /// Configuration of one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -52,6 +55,8 @@ pub struct Config {
     pub sync_flush_timeout_ms: u64,
     /// `regionId`: MSG_REGION of answers and stored messages.
     pub region_id: String,
+    /// `configBlackList`: keys that UPDATE_BROKER_CONFIG may not touch, beside those that it never may.
+    pub config_black_list: Vec<String>,
     /// `traceOn`: TRACE_ON of answers and stored messages.
     pub trace_on: bool,
     /// `startAcceptSendRequestTimeStamp`, milliseconds since the epoch; sends before it are refused.
@@ -155,6 +160,7 @@ impl Default for Config {
             max_message_size: 4 * 1024 * 1024,
             sync_flush_timeout_ms: 5_000,
             region_id: "DefaultRegion".into(),
+            config_black_list: ALWAYS_BLACK.map(str::to_owned).into(),
             trace_on: true,
             start_accept_send_request_time_stamp: 0,
             long_polling_enable: true,

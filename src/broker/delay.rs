@@ -155,6 +155,11 @@ impl Delays {
         progress.iter().enumerate().map(|(index, progress)| (progress.next, max(index))).collect()
     }
 
+    /// How far each level is delivered, in the order of levels.
+    pub fn delivered_to(&self) -> Vec<u64> {
+        self.progress.lock().iter().map(|progress| progress.next).collect()
+    }
+
     /// The table of GET_ALL_DELAY_OFFSET.
     pub fn document(&self) -> impl Serialize + use<> {
         let kept = self.saving.lock();
@@ -459,7 +464,8 @@ mod tests {
                     told.lock().extend(queues.iter().map(|grown| grown.queue.topic().to_owned()));
                 }
             });
-            Fixture { broker, delays, appender: Appender::new(store, tell), grown }
+            let (stats, clock) = (broker.handles.stats.clone(), broker.handles.clock.clone());
+            Fixture { broker, delays, appender: Appender::new(store, tell, stats, clock), grown }
         }
 
         fn put(&self, level: usize, body: &str) {
@@ -594,7 +600,8 @@ mod tests {
         let delays = Arc::new(Delays::open(&store, file, broker.handles.clock.clone()).unwrap());
         let (sender, receiver) = std::sync::mpsc::sync_channel(10);
         let tell: crate::broker::appender::Tell = Arc::new(move |_| sender.send(()).unwrap());
-        let appender = Appender::new(store, tell);
+        let (stats, clock) = (broker.handles.stats.clone(), broker.handles.clock.clone());
+        let appender = Appender::new(store, tell, stats, clock);
         let deliverer = Deliverer::start(delays.clone(), appender.clone()).unwrap();
         let fixture = Fixture { broker, delays, appender, grown: Arc::default() };
         fixture.put(1, "a");

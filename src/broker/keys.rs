@@ -94,6 +94,16 @@ const BROKER: &[Key<Settings>] = &[
     ),
     key("storePathRootDir", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.root = Some(path)) }),
     key("brokerPermission", Number { range: (0, 6), set: |s, bits| s.broker.broker_permission = bits as u32 }),
+    key(
+        "configBlackList",
+        Text {
+            accepts: "keys, several separated by semicolons",
+            set: |s, text| {
+                s.broker.config_black_list = list(text);
+                Some(())
+            },
+        },
+    ),
     key("autoCreateTopicEnable", Flag(|s| &mut s.broker.auto_create_topic_enable)),
     key("defaultTopicQueueNums", Number { range: (1, 1024), set: |s, n| s.broker.default_topic_queue_nums = n as u32 }),
     key("clusterTopicEnable", Flag(|s| &mut s.broker.cluster_topic_enable)),
@@ -328,6 +338,10 @@ fn delays(text: &str) -> Option<Vec<u64>> {
 
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(';').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod offsets;
 pub mod open;
 pub mod pull;
+pub mod put_times;
 pub mod registration;
 pub mod relays;
 pub mod request;

@@ -24,7 +24,7 @@ use super::offsets::Offsets;
 use super::registration::Registration;
 use super::state_file::{StateFile, StateFileError};
 use super::stats::Stats;
-use super::topics::Topics;
+use super::topics::{SCHEDULE_TOPIC, Topics};
 
 /// A state file that keeps the broker from starting.
 #[derive(Debug, Error)]
@@ -78,8 +78,10 @@ impl Handles {
                 told_delays.told(event);
             }
         });
+        let stats = Arc::new(Stats::new(&config.broker_cluster_name, config.zone.clone(), &store, clock.now()));
+        stats.delivered(SCHEDULE_TOPIC, &delays.delivered_to(), clock.now());
         Ok(Handles {
-            appender: Appender::new(store.clone(), tell),
+            appender: Appender::new(store.clone(), tell, stats.clone(), clock.clone()),
             delays,
             figures: Arc::new(Figures::new(config.loops)),
             held,
@@ -91,7 +93,7 @@ impl Handles {
             locks: Arc::new(Locks::new(config.rebalance_lock_max_live_time_ms)),
             relays: Arc::default(),
             losses: Arc::default(),
-            stats: Arc::new(Stats::new(&config.broker_cluster_name, config.zone.clone(), &store, clock.now())),
+            stats,
             config: Live::new(config),
             changes,
             clock,
@@ -124,6 +126,7 @@ impl Handles {
     pub fn refresh_stats(&self) -> Millis {
         let now = self.clock.now();
         self.stats.refresh(&self.store, |topic| self.topics.settings().is_system(topic), now);
+        self.stats.delivered(SCHEDULE_TOPIC, &self.delays.delivered_to(), now);
         now
     }
 

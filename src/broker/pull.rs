@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::base::clock::Millis;
+use crate::base::clock::{Clock, Millis};
 use crate::base::position::{QueueId, QueueOffset};
 use crate::store::{Entry, Queue, ReadError, Scan, ScanLimits, ScanStatus, Store};
 use crate::wire::codes::response;
@@ -21,7 +21,7 @@ use super::figures::LoopFigures;
 use super::filter::{Subscription, TagFilter};
 use super::groups::Groups;
 use super::offsets::Offsets;
-use super::stats::{GroupReads, Stats};
+use super::stats::{Counter, GroupReads, Stats};
 use super::topics::{self, PERM_READ, TopicTable};
 use crate::wire::body::SubscriptionGroupConfig;
 
@@ -110,6 +110,8 @@ pub struct PullCx<'a> {
     pub stats: &'a Stats,
     /// What this loop counts.
     pub figures: &'a LoopFigures,
+    /// Tells how long it took.
+    pub clock: &'a Clock,
     /// Now, milliseconds.
     pub now: Millis,
 }
@@ -171,10 +173,24 @@ struct LookUp {
     topic_sys_flag: i64,
     group_sys_flag: i64,
     reads: Arc<GroupReads>,
+    /// Milliseconds that pulls with messages of this queue took.
+    latency: Arc<Counter>,
+    begun: Millis,
 }
 
 /// A pull that needs what is not in the page cache, to be answered beside the loop.
 pub struct ColdRead(Box<LookUp>);
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// It carries messages.
+    Messages,
+    /// It says why there are none.
+    Nothing,
+    /// The disk would have to be waited for: nothing is appended.
+    WouldBlock,
+}
 
 impl LookUp {
     fn numbers(&self, scan: &Scan) -> Numbers {
@@ -202,7 +218,16 @@ impl LookUp {
         store.scan(&self.queue, from, &limits, &mut |tags_code| self.filter.matches(tags_code), entries)
     }
 
-    /// Appends the answer to `out`; false when the disk would have to be waited for, and nothing is appended.
+    /// Counts the pull, which has been answered.
+    fn count(&self, found: bool, stats: &Stats, clock: &Clock) {
+        let took_ms = clock.now().saturating_sub(self.begun);
+        stats.pulled(found, took_ms);
+        if found {
+            self.latency.add(took_ms);
+        }
+    }
+
+    /// Appends the answer to `out`.
     fn answer(
         &self,
         store: &Store,
@@ -210,13 +235,13 @@ impl LookUp {
         entries: &[Entry],
         wait: bool,
         out: &mut BytesMut,
-    ) -> bool {
+    ) -> Read {
         let scan = match scan {
             Ok(scan) => scan,
-            Err(ReadError::WouldBlock) if !wait => return false,
+            Err(ReadError::WouldBlock) if !wait => return Read::WouldBlock,
             Err(error) => {
                 write_failed(out, self.reply, &error);
-                return true;
+                return Read::Nothing;
             }
         };
         let numbers = self.numbers(&scan);
@@ -224,17 +249,18 @@ impl LookUp {
         let frame = begin(out, self.reply, code, remark, &numbers);
         if code != response::SUCCESS {
             frame.finish(out);
-            return true;
+            return Read::Nothing;
         }
         match store.read_into(entries, out, wait) {
             Ok(messages @ 1..) => {
                 frame.finish(out);
                 let bytes: u64 = entries.iter().map(|entry| u64::from(entry.size)).sum();
                 self.reads.add(messages as u64, bytes);
+                return Read::Messages;
             }
             Err(ReadError::WouldBlock) if !wait => {
                 frame.abandon(out);
-                return false;
+                return Read::WouldBlock;
             }
             // Removed between the scan and the read: the client goes on behind it. An answer 0 must have a body.
             Ok(0) | Err(ReadError::Gone) => {
@@ -247,7 +273,7 @@ impl LookUp {
                 write_failed(out, self.reply, &error);
             }
         }
-        true
+        Read::Nothing
     }
 }
 
@@ -300,21 +326,26 @@ impl Puller {
             && code_of(scan.status, asked.queue_offset).0 == response::PULL_NOT_FOUND
             && scan.max.0 as i64 <= asked.queue_offset
         {
+            look_up.count(false, cx.stats, cx.clock);
             return Ok(Pulled::Empty(Empty { queue: look_up.queue, filter: look_up.filter }));
         }
         match look_up.answer(cx.store, scan, &self.entries, false, out) {
-            true => Ok(Pulled::Answered),
-            false => Ok(Pulled::Cold(ColdRead(Box::new(look_up)))),
+            Read::WouldBlock => Ok(Pulled::Cold(ColdRead(Box::new(look_up)))),
+            read => {
+                look_up.count(read == Read::Messages, cx.stats, cx.clock);
+                Ok(Pulled::Answered)
+            }
         }
     }
 }
 
 impl ColdRead {
     /// Looks up again, waiting for the disk, and makes the whole answer. Not for an event loop.
-    pub fn run(&self, store: &Store) -> BytesMut {
+    pub fn run(&self, store: &Store, stats: &Stats, clock: &Clock) -> BytesMut {
         let (mut out, mut entries) = (BytesMut::new(), Vec::new());
         let scan = self.0.scan(store, true, &mut entries);
-        self.0.answer(store, scan, &entries, true, &mut out);
+        let read = self.0.answer(store, scan, &entries, true, &mut out);
+        self.0.count(read == Read::Messages, stats, clock);
         out
     }
 
@@ -427,6 +458,8 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<
         true => (group.broker_id, group.which_broker_when_consume_slowly),
         false => (0, 0),
     };
+    let reads = cx.stats.reads(asked.topic, asked.consumer_group, topics::is_system_everywhere, cx.now);
+    let latency = cx.stats.pull_latency(&reads, asked.topic, asked.consumer_group, asked.queue_id as u32, cx.now);
     Ok(LookUp {
         reply,
         queue: cx.store.queue(asked.topic, QueueId(asked.queue_id as u32)),
@@ -444,7 +477,9 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<
         suggest,
         topic_sys_flag: i64::from(topic.sys_flag),
         group_sys_flag: i64::from(group.group_sys_flag),
-        reads: cx.stats.reads(asked.topic, asked.consumer_group, topics::is_system_everywhere, cx.now),
+        reads,
+        latency,
+        begun: cx.now,
     })
 }
 

@@ -173,7 +173,8 @@ impl Opened {
                 mailboxes.post_frame(conn, frame);
             }
         });
-        let (cold_reader, readers) = ColdReader::start(handles.store.clone(), handles.figures.clone(), send_read)
+        let (figures, stats, clock) = (handles.figures.clone(), handles.stats.clone(), handles.clock.clone());
+        let (cold_reader, readers) = ColdReader::start(handles.store.clone(), figures, stats, clock, send_read)
             .map_err(thread("the readers of cold messages"))?;
         let (shared, service_post) = (handles.clone(), post.clone());
         let loops = server.run(config.loops, handles.clock.clone(), control.clone(), move |context| {
@@ -339,7 +340,9 @@ async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mu
     while !wait(Duration::from_millis(EXPIRY_SCAN_INTERVAL_MS), &mut stopped).await {
         let now = handles.refresh_stats();
         handles.stats.sample(now);
-        unconsumed.look(&handles, now);
+        for warning in unconsumed.look(&handles, now) {
+            tracing::warn!("{warning}");
+        }
         let looking = handles.clone();
         // It reads the disk.
         if let Err(error) = tokio::task::spawn_blocking(move || looking.losses.look(&looking, now)).await {

@@ -24,7 +24,7 @@ use crate::wire::request::{Pull, Send};
 
 use super::admin;
 use super::answer::Refusal;
-use super::appender::growth;
+use super::appender::{growth, timed_append};
 use super::cold_read::ColdReader;
 use super::figures::LoopFigures;
 use super::flush_wait::{FlushWait, FlushWaits};
@@ -300,12 +300,10 @@ impl BrokerService {
         if self.batch.is_empty() {
             return;
         }
-        let begun = Instant::now();
-        match self.handles.store.append(&mut self.batch) {
-            Ok(()) => {
-                let took = begun.elapsed();
+        let Handles { store, stats, clock, .. } = &*self.handles;
+        match timed_append(store, stats, clock, self.loop_index, &mut self.batch) {
+            Ok(took) => {
                 self.figures().append.observe(took);
-                self.handles.stats.put_times.add(took.as_millis() as u64);
                 self.sender.stored(&self.batch);
                 self.post_growth();
             }
@@ -459,6 +457,7 @@ impl BrokerService {
             near_bytes: self.near_bytes,
             stats: &handles.stats,
             figures: handles.figures.of_loop(self.loop_index),
+            clock: &handles.clock,
             now: cx.now,
         };
         self.puller.pull(&pull, reply, asked, run, cx.out)

@@ -5,8 +5,8 @@
 //! What was read is counted once per pull. Windows end at the moment of the question, not at the last sample.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -14,6 +14,8 @@ use crate::base::clock::Millis;
 use crate::base::local_time::Zone;
 use crate::store::Store;
 use crate::wire::body::{BrokerStatsData, BrokerStatsItem};
+
+use super::put_times::PutTimes;
 
 /// How often a sample is taken, milliseconds.
 pub const SAMPLE_INTERVAL_MS: u64 = 10_000;
@@ -31,7 +33,9 @@ const KEYS_MAX: usize = 100_000;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// What is counted. Names that Java declares and never counts answer with zeros.
+        /// What is counted. What else Java's broker declares (`broker_stats_keys.tsv`) it never counts, counts for POP, or
+        /// counts for nobody (register times, channel activity): under those names there is nothing, as under a key
+        /// that never came up.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Name {
             $($(#[$doc])* $variant,)*
@@ -57,9 +61,15 @@ names! {
     GroupGetNums = "GROUP_GET_NUMS",
     /// Bytes read, by `topic@group`.
     GroupGetSize = "GROUP_GET_SIZE",
+    /// Messages read by queue, by `topic@queue@group`: only what the delivery of delayed messages takes, as in Java.
+    QueueGetNums = "QUEUE_GET_NUMS",
+    /// Milliseconds that pulls with messages took, by `queue@topic@group`.
+    GroupGetLatency = "GROUP_GET_LATENCY",
+    /// Milliseconds that stores took, by `queue@topic`.
+    TopicPutLatency = "TOPIC_PUT_LATENCY",
     /// Messages given back, by `topic@group`.
     SendBackPutNums = "SNDBCK_PUT_NUMS",
-    /// Messages given up, by `topic@group`.
+    /// Messages given up, by `topic@group`; asked for as `owner@topic@group@SEND_BACK_TO_DLQ`.
     SendBackToDlq = "SNDBCK2DLQ_TIMES",
     /// Messages stored, by cluster.
     BrokerPutNums = "BROKER_PUT_NUMS",
@@ -78,32 +88,36 @@ impl Name {
     }
 }
 
-/// Names that Java's broker declares beside ours: known, and always zero here.
-const ZERO_NAMES: [&str; 17] = [
-    "QUEUE_GET_NUMS",
-    "QUEUE_GET_SIZE",
-    "GROUP_GET_FROM_DISK_NUMS",
-    "GROUP_GET_FROM_DISK_SIZE",
-    "BROKER_GET_FROM_DISK_NUMS",
-    "BROKER_GET_FROM_DISK_SIZE",
-    "GROUP_GET_LATENCY",
-    "TOPIC_PUT_LATENCY",
-    "GROUP_ACK_NUMS",
-    "GROUP_CK_NUMS",
-    "DLQ_PUT_NUMS",
-    "BROKER_ACK_NUMS",
-    "BROKER_CK_NUMS",
-    "CONSUMER_REGISTER_TIME",
-    "PRODUCER_REGISTER_TIME",
-    "CHANNEL_ACTIVITY",
-    "COMMERCIAL_SEND_TIMES",
-];
+impl Name {
+    /// Which part of a key, counted between its `@`, is the topic, and which the group.
+    fn key_parts(self) -> (Option<usize>, Option<usize>) {
+        match self {
+            Name::TopicPutNums | Name::TopicPutSize | Name::QueuePutNums | Name::QueuePutSize => (Some(0), None),
+            Name::GroupGetNums | Name::GroupGetSize | Name::SendBackPutNums | Name::SendBackToDlq => (Some(0), Some(1)),
+            Name::QueueGetNums => (Some(0), Some(2)),
+            Name::TopicPutLatency => (Some(1), None),
+            Name::GroupGetLatency => (Some(1), Some(2)),
+            Name::BrokerPutNums | Name::BrokerGetNums | Name::BrokerPutNumsOfUsers | Name::BrokerGetNumsOfUsers => {
+                (None, None)
+            }
+        }
+    }
+}
+
+/// Group under which the delivery of delayed messages is counted.
+const SCHEDULE_GROUP: &str = "SCHEDULE_CONSUMER";
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     at: Millis,
     value: u64,
     times: u64,
+}
+
+impl Sample {
+    fn same(self, other: Sample) -> bool {
+        (self.value, self.times) == (other.value, other.times)
+    }
 }
 
 /// One figure: a sum and how often something was added.
@@ -134,6 +148,12 @@ impl Counter {
         self.times.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Raises the sum, and how often something was added, to what sources outside have reached.
+    fn raise_both(&self, total: u64, times: u64) {
+        self.value.fetch_max(total, Ordering::Relaxed);
+        self.times.fetch_max(times, Ordering::Relaxed);
+    }
+
     /// The sum since the start.
     pub fn total(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
@@ -160,30 +180,58 @@ impl Counter {
 
     /// Sum, rate and average over the last `span_ms`, or since the counter exists if that is less.
     pub fn over(&self, now: Millis, span_ms: u64) -> BrokerStatsItem {
-        let end = self.now(now);
-        let samples = self.samples.lock();
-        let begin_at = now.saturating_sub(span_ms);
-        // The newest sample that is not younger than the span, else the oldest there is.
-        let in_list = |list: &VecDeque<Sample>| list.iter().rev().find(|sample| sample.at <= begin_at).copied();
-        let begin = in_list(&samples.short)
-            .or_else(|| in_list(&samples.long))
-            .or_else(|| samples.long.front().copied())
-            .unwrap_or(end);
+        let (begin, end) = self.span(now, span_ms);
         let sum = end.value.saturating_sub(begin.value);
         let times = end.times.saturating_sub(begin.times);
-        let elapsed_ms = end.at.saturating_sub(begin.at);
         BrokerStatsItem {
             sum: sum as i64,
-            tps: if elapsed_ms == 0 { 0.0 } else { sum as f64 * 1000.0 / elapsed_ms as f64 },
+            tps: per_second(sum, begin, end),
             avgpt: if times == 0 { 0.0 } else { sum as f64 / times as f64 },
         }
     }
 
-    /// Rates over 10, 60 and 600 seconds as the runtime info writes them.
-    pub fn rates(&self, now: Millis) -> String {
-        let rate = |seconds: u64| self.over(now, seconds * 1000).tps;
-        format!("{:?} {:?} {:?}", rate(10), rate(60), rate(600))
+    /// Where the last `span_ms` began, and where it ends.
+    fn span(&self, now: Millis, span_ms: u64) -> (Sample, Sample) {
+        let end = self.now(now);
+        let samples = self.samples.lock();
+        let begin_at = now.saturating_sub(span_ms);
+        let begin = before(&samples.short, begin_at)
+            .or_else(|| before(&samples.long, begin_at))
+            .or_else(|| samples.long.front().copied())
+            .unwrap_or(end);
+        (begin, end)
     }
+
+    /// Rates of the sum over 10, 60 and 600 seconds as the runtime info writes them.
+    pub fn rates(&self, now: Millis) -> String {
+        self.rates_of(now, |begin, end| per_second(end.value.saturating_sub(begin.value), begin, end))
+    }
+
+    /// The same of how often something was added.
+    pub fn rates_of_times(&self, now: Millis) -> String {
+        self.rates_of(now, |begin, end| per_second(end.times.saturating_sub(begin.times), begin, end))
+    }
+
+    fn rates_of(&self, now: Millis, rate: impl Fn(Sample, Sample) -> f64) -> String {
+        let [first, second, third] = [10, 60, 600].map(|seconds: u64| {
+            let (begin, end) = self.span(now, seconds * 1000);
+            rate(begin, end)
+        });
+        format!("{first:?} {second:?} {third:?}")
+    }
+}
+
+fn per_second(count: u64, begin: Sample, end: Sample) -> f64 {
+    let elapsed_ms = end.at.saturating_sub(begin.at);
+    if elapsed_ms == 0 { 0.0 } else { count as f64 * 1000.0 / elapsed_ms as f64 }
+}
+
+/// The newest sample that is not younger than `at`; while nothing was counted, samples in between are not kept.
+fn before(list: &VecDeque<Sample>, at: Millis) -> Option<Sample> {
+    let index = list.iter().rposition(|sample| sample.at <= at)?;
+    let sample = list.get(index).copied()?;
+    let stayed = list.get(index + 1).is_some_and(|next| next.same(sample));
+    Some(if stayed { Sample { at, ..sample } } else { sample })
 }
 
 /// The day of a time.
@@ -192,7 +240,16 @@ fn date(zone: &Zone, now: Millis) -> (i64, u32, u32) {
     (civil.year, civil.month, civil.day)
 }
 
+/// Adds a sample. Of a time in which nothing was counted the first and the last are kept: a broker has many counters,
+/// and most of them stand still.
 fn keep(list: &mut VecDeque<Sample>, sample: Sample, max: usize) {
+    if let [.., first, last] = list.make_contiguous()
+        && first.same(sample)
+        && last.same(sample)
+    {
+        last.at = sample.at;
+        return;
+    }
     if list.len() == max {
         list.pop_front();
     }
@@ -223,6 +280,8 @@ pub struct GroupReads {
     bytes: Arc<Counter>,
     of_broker: Arc<Counter>,
     of_users: Option<Arc<Counter>>,
+    /// By queue.
+    took_ms: RwLock<HashMap<u32, Arc<Counter>>>,
 }
 
 impl GroupReads {
@@ -247,61 +306,15 @@ impl GroupReads {
     }
 }
 
-/// Upper ends of the buckets of `putMessageDistributeTime`, milliseconds, with Java's names.
-const PUT_BUCKETS: [(u64, &str); 13] = [
-    (0, "<=0ms"),
-    (10, "0~10ms"),
-    (50, "10~50ms"),
-    (100, "50~100ms"),
-    (200, "100~200ms"),
-    (500, "200~500ms"),
-    (1000, "500ms~1s"),
-    (2000, "1~2s"),
-    (3000, "2~3s"),
-    (4000, "3~4s"),
-    (5000, "4~5s"),
-    (10_000, "5~10s"),
-    (u64::MAX, "10s~"),
-];
-
-/// How long writes to the log take, counted by batch: one write stores what came within one tick.
-#[derive(Debug, Default)]
-pub struct PutTimes {
-    buckets: [AtomicU64; PUT_BUCKETS.len()],
-    max_ms: AtomicU64,
-    last_minute: Mutex<Option<[u64; PUT_BUCKETS.len()]>>,
-}
-
-impl PutTimes {
-    /// A write took so long.
-    pub fn add(&self, took_ms: u64) {
-        let bucket = PUT_BUCKETS.iter().position(|(end, _)| took_ms <= *end).unwrap_or(PUT_BUCKETS.len() - 1);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        if took_ms > self.max_ms.load(Ordering::Relaxed) {
-            self.max_ms.fetch_max(took_ms, Ordering::Relaxed);
-        }
-    }
-
-    /// The slowest write since the start.
-    pub fn max_ms(&self) -> u64 {
-        self.max_ms.load(Ordering::Relaxed)
-    }
-
-    /// A minute is over.
-    fn turn(&self) {
-        *self.last_minute.lock() = Some(std::array::from_fn(|bucket| self.buckets[bucket].swap(0, Ordering::Relaxed)));
-    }
-
-    /// The last full minute by upper end of the bucket, milliseconds; `None` before there is one.
-    pub fn last_minute(&self) -> Option<[u64; PUT_BUCKETS.len()]> {
-        *self.last_minute.lock()
-    }
-
-    /// The last full minute as Java writes it; `null` before there is one.
-    pub fn distribution(&self) -> String {
-        let Some(counts) = *self.last_minute.lock() else { return "null".to_owned() };
-        PUT_BUCKETS.iter().zip(counts).map(|((_, name), count)| format!("[{name}]:{count} ")).collect()
-    }
+/// Pulls per second over 10, 60 and 600 seconds, as the runtime info writes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRates {
+    /// Those that found messages.
+    pub found: String,
+    /// Those that found none, held ones included.
+    pub missed: String,
+    /// Both.
+    pub total: String,
 }
 
 /// The figures of one broker.
@@ -311,6 +324,10 @@ pub struct Stats {
     zone: Zone,
     /// How long writes take.
     pub put_times: PutTimes,
+    /// Pulls that found nothing.
+    misses: Counter,
+    /// The slowest pull since the start, milliseconds.
+    get_max_ms: AtomicU64,
     /// Queues that waited for a group of which members were there, at the last look.
     pub unconsumed_queues: AtomicU64,
     /// When it began to count, milliseconds since the epoch.
@@ -322,6 +339,8 @@ pub struct Stats {
     /// When `refresh` last did something.
     refreshed: AtomicU64,
     days: Mutex<Days>,
+    /// How far each level of the delayed messages was delivered when counting began.
+    levels_begun: OnceLock<Vec<u64>>,
     /// What each queue held when counting began: messages, bytes.
     begun: Mutex<HashMap<(String, u32), (u64, u64)>>,
 }
@@ -338,12 +357,15 @@ impl Stats {
         let stats = Stats {
             cluster: cluster.to_owned(),
             put_times: PutTimes::default(),
+            misses: Counter::new(now),
+            get_max_ms: AtomicU64::new(0),
             unconsumed_queues: AtomicU64::new(0),
             started: now,
             counters: RwLock::default(),
             reads: RwLock::default(),
             samples: AtomicU64::new(0),
             refreshed: AtomicU64::new(0),
+            levels_begun: OnceLock::new(),
             days: Mutex::new(Days { day: date(&zone, now), ..Days::default() }),
             zone,
             begun: Mutex::new(begun),
@@ -384,11 +406,70 @@ impl Stats {
             bytes: self.counter(Name::GroupGetSize, &key, now),
             of_broker: self.of_broker(Name::BrokerGetNums, now),
             of_users: (!is_system(topic)).then(|| self.of_broker(Name::BrokerGetNumsOfUsers, now)),
+            took_ms: RwLock::default(),
         });
         let mut known = self.reads.write();
         let topics = known.entry(group.to_owned()).or_default();
         topics.insert(topic.to_owned(), reads.clone());
         reads
+    }
+
+    /// How long a group's pulls of a queue take. Costs a look-up and no allocation once the queue is known.
+    pub fn pull_latency(&self, reads: &GroupReads, topic: &str, group: &str, queue: u32, now: Millis) -> Arc<Counter> {
+        if let Some(counter) = reads.took_ms.read().get(&queue) {
+            return counter.clone();
+        }
+        let counter = self.counter(Name::GroupGetLatency, &format!("{queue}@{topic}@{group}"), now);
+        reads.took_ms.write().insert(queue, counter.clone());
+        counter
+    }
+
+    /// A pull ended after so long, with messages or without.
+    pub fn pulled(&self, found: bool, took_ms: u64) {
+        if !found {
+            self.misses.add(1);
+        }
+        if took_ms > self.get_max_ms.load(Ordering::Relaxed) {
+            self.get_max_ms.fetch_max(took_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The slowest pull since the start, milliseconds.
+    pub fn get_max_ms(&self) -> u64 {
+        self.get_max_ms.load(Ordering::Relaxed)
+    }
+
+    /// Rates of pulls: that found messages, that found none, and of both.
+    pub fn pull_rates(&self, now: Millis) -> PullRates {
+        let found = self.of_broker(Name::BrokerGetNums, now);
+        let total = |seconds: u64| {
+            let of = |counter: &Counter| {
+                let (begin, end) = counter.span(now, seconds * 1000);
+                per_second(end.times.saturating_sub(begin.times), begin, end)
+            };
+            of(&found) + of(&self.misses)
+        };
+        let [first, second, third] = [10, 60, 600].map(total);
+        PullRates {
+            found: found.rates_of_times(now),
+            missed: self.misses.rates_of_times(now),
+            total: format!("{first:?} {second:?} {third:?}"),
+        }
+    }
+
+    /// How far each level of the delayed messages is delivered, in the order of levels. The first call is the start.
+    pub fn delivered(&self, schedule_topic: &str, levels: &[u64], now: Millis) {
+        let begun = self.levels_begun.get_or_init(|| levels.to_vec());
+        let mut all = 0;
+        let since = levels.iter().zip(begun).map(|(next, begun)| next.saturating_sub(*begun));
+        for (queue, delivered) in since.enumerate().filter(|(_, delivered)| *delivered > 0) {
+            self.counter(Name::QueueGetNums, &format!("{schedule_topic}@{queue}@{SCHEDULE_GROUP}"), now)
+                .raise(delivered);
+            all += delivered;
+        }
+        if all > 0 {
+            self.counter(Name::GroupGetNums, &format!("{schedule_topic}@{SCHEDULE_GROUP}"), now).raise(all);
+        }
     }
 
     /// Takes over how far the queues have grown. `is_system` tells the topics that are not the users'.
@@ -413,6 +494,8 @@ impl Stats {
                     let key = format!("{topic}@{}", queue.id());
                     self.counter(Name::QueuePutNums, &key, now).raise(put);
                     self.counter(Name::QueuePutSize, &key, now).raise(size);
+                    let latency = format!("{}@{topic}", queue.id());
+                    self.counter(Name::TopicPutLatency, &latency, now).raise_both(queue.put_ms(), put);
                 }
                 messages += put;
                 bytes += size;
@@ -439,6 +522,7 @@ impl Stats {
         for counter in self.counters.read().values().flat_map(HashMap::values) {
             counter.sample(now, long);
         }
+        self.misses.sample(now, long);
         let mut days = self.days.lock();
         let day = date(&self.zone, now);
         if day > days.day {
@@ -463,10 +547,14 @@ impl Stats {
 
     /// The answer of VIEW_BROKER_STATS_DATA; `None` when nothing of that name and key was counted.
     pub fn data(&self, name: &str, key: &str, now: Millis) -> Option<BrokerStatsData> {
-        if ZERO_NAMES.contains(&name) {
-            return Some(BrokerStatsData::default());
-        }
         let name = Name::parse(name)?;
+        // Java's key names an owner first, which nobody has, and the kind last.
+        let parts: Vec<&str> = key.split('@').collect();
+        let of_group = match (name, parts.as_slice()) {
+            (Name::SendBackToDlq, [_, topic, group, _]) => Some(format!("{topic}@{group}")),
+            _ => None,
+        };
+        let key = of_group.as_deref().unwrap_or(key);
         let counter = self.counters.read().get(&name)?.get(key)?.clone();
         Some(BrokerStatsData {
             stats_minute: counter.over(now, 60_000),
@@ -517,17 +605,19 @@ impl Stats {
     pub fn forget_topic(&self, topic: &str) {
         self.begun.lock().retain(|(name, _), _| name != topic);
         self.reads.write().values_mut().for_each(|topics| drop(topics.remove(topic)));
-        let of_topic = |key: &str| key == topic || key.strip_prefix(topic).is_some_and(|rest| rest.starts_with('@'));
-        for keys in self.counters.write().values_mut() {
-            keys.retain(|key, _| !of_topic(key));
-        }
+        self.forget(topic, |(topic_at, _)| topic_at);
     }
 
     /// Forgets a group's figures.
     pub fn forget_group(&self, group: &str) {
         self.reads.write().remove(group);
-        for keys in self.counters.write().values_mut() {
-            keys.retain(|key, _| key.rsplit_once('@').is_none_or(|(_, owner)| owner != group));
+        self.forget(group, |(_, group_at)| group_at);
+    }
+
+    fn forget(&self, owner: &str, part: impl Fn((Option<usize>, Option<usize>)) -> Option<usize>) {
+        for (name, keys) in self.counters.write().iter_mut() {
+            let Some(at) = part(name.key_parts()) else { continue };
+            keys.retain(|key, _| key.split('@').nth(at) != Some(owner));
         }
     }
 }
@@ -547,7 +637,8 @@ mod tests {
             broker.put("T", 1, "message", &[]);
         }
         stats.refresh(store, |_| false, START);
-        stats.reads("T", "G", |_| false, START + 1).add(20, 2000);
+        let reads = stats.reads("T", "G", |_| false, START + 1);
+        reads.add(20, 2000);
         let now = START + 10_000;
         let minute = |name: &str, key: &str| stats.data(name, key, now).unwrap().stats_minute;
         assert_eq!((minute("TOPIC_PUT_NUMS", "T").sum, minute("TOPIC_PUT_NUMS", "T").tps), (30, 1.5));
@@ -562,9 +653,64 @@ mod tests {
         assert_eq!((minute("GROUP_GET_NUMS", "T@G").sum, minute("GROUP_GET_SIZE", "T@G").avgpt), (20, 2000.0));
         assert!(stats.data("TOPIC_PUT_NUMS", "OLD", now).is_none(), "what was there before is not counted");
         assert!(stats.data("NONSENSE", "T", now).is_none());
-        assert_eq!(stats.data("GROUP_GET_LATENCY", "x", now), Some(BrokerStatsData::default()));
+        assert!(stats.data("GROUP_GET_LATENCY", "x", now).is_none(), "as Java answers what never came up");
+        assert_eq!(minute("TOPIC_PUT_LATENCY", "1@T").avgpt, 0.0);
+        store.find_queue("T", crate::base::position::QueueId(1)).unwrap().put_took(120);
+        stats.refresh(store, |_| false, now + REFRESH_INTERVAL_MS);
+        assert_eq!((minute("TOPIC_PUT_LATENCY", "1@T").sum, minute("TOPIC_PUT_LATENCY", "1@T").avgpt), (120, 2.0));
+        stats.pull_latency(&reads, "T", "G", 1, now).add(7);
+        stats.pull_latency(&reads, "T", "G", 1, now).add(1);
+        assert_eq!(minute("GROUP_GET_LATENCY", "1@T@G").avgpt, 4.0);
+        stats.given_back("T", "G", now);
+        stats.given_up("T", "G", now);
+        assert_eq!(minute("SNDBCK_PUT_NUMS", "T@G").sum, 1);
+        assert_eq!(minute("SNDBCK2DLQ_TIMES", "null@T@G@SEND_BACK_TO_DLQ").sum, 1);
+        stats.delivered("S", &[5, 7], now);
+        stats.delivered("S", &[5, 9], now);
+        assert_eq!(
+            (
+                minute("QUEUE_GET_NUMS", "S@1@SCHEDULE_CONSUMER").sum,
+                minute("GROUP_GET_NUMS", "S@SCHEDULE_CONSUMER").sum
+            ),
+            (2, 2)
+        );
         stats.forget_topic("T");
         assert!(stats.data("TOPIC_PUT_NUMS", "T", now).is_none() && stats.data("GROUP_GET_NUMS", "T@G", now).is_none());
+        assert!(stats.data("GROUP_GET_LATENCY", "1@T@G", now).is_none());
+        stats.reads("OTHER", "T", |_| false, now).add(1, 1);
+        stats.forget_topic("T");
+        assert!(stats.data("GROUP_GET_NUMS", "OTHER@T", now).is_some(), "a group may be called as a topic is");
+        stats.forget_group("T");
+        assert!(stats.data("GROUP_GET_NUMS", "OTHER@T", now).is_none());
+    }
+
+    #[test]
+    fn pulls_are_counted_by_whether_they_found_something_and_the_slowest_is_kept() {
+        let broker = Broker::new("stats-pulls");
+        let stats = Stats::new("C", Zone::default(), &broker.handles.store, START);
+        let reads = stats.reads("T", "G", |_| false, START);
+        for _ in 0..20 {
+            reads.add(32, 3200);
+            stats.pulled(true, 0);
+            stats.pulled(false, 9);
+            stats.pulled(false, 3);
+        }
+        let rates = stats.pull_rates(START);
+        assert_eq!((rates.found.as_str(), rates.missed.as_str()), ("2.0 2.0 2.0", "4.0 4.0 4.0"));
+        assert_eq!((rates.total.as_str(), stats.get_max_ms()), ("6.0 6.0 6.0", 9));
+    }
+
+    #[test]
+    fn a_counter_that_stands_still_keeps_two_samples_and_its_windows_stay_right() {
+        let counter = Counter::new(0);
+        counter.add(100);
+        for second in (10..=500_u64).step_by(10) {
+            counter.sample(second * 1000, false);
+        }
+        assert!(counter.samples.lock().short.len() <= 3, "{:?}", counter.samples);
+        counter.add(30);
+        let of = |seconds: u64| counter.over(510_000, seconds * 1000);
+        assert_eq!((of(60).sum, of(60).tps, of(600).sum), (30, 0.5, 130));
     }
 
     #[test]
@@ -581,20 +727,6 @@ mod tests {
         assert_eq!(counter.over(now, 3_600_000).sum, 2400);
         assert_eq!(counter.rates(now), "2.0 2.0 2.0");
         assert_eq!(counter.over(now, 60_000).avgpt, 2.0);
-    }
-
-    #[test]
-    fn write_times_are_told_for_the_last_full_minute_in_javas_form() {
-        let broker = Broker::new("stats-put-times");
-        let stats = Stats::new("C", Zone::default(), &broker.handles.store, START);
-        [0, 0, 3, 10, 11, 99_999].into_iter().for_each(|took_ms| stats.put_times.add(took_ms));
-        (1..6).for_each(|count| stats.sample(START + count * SAMPLE_INTERVAL_MS));
-        assert_eq!(stats.put_times.distribution(), "null");
-        stats.sample(START + 6 * SAMPLE_INTERVAL_MS);
-        let told = stats.put_times.distribution();
-        assert!(told.starts_with("[<=0ms]:2 [0~10ms]:2 [10~50ms]:1 [50~100ms]:0 "), "{told}");
-        assert!(told.ends_with("[5~10s]:0 [10s~]:1 "), "{told}");
-        assert_eq!(stats.put_times.max_ms(), 99_999);
     }
 
     #[test]

@@ -12,10 +12,12 @@ use super::handles::Handles;
 
 /// How long a group may leave messages of a queue alone, milliseconds: three rebalances of a client.
 const PATIENCE_MS: Millis = 60_000;
-/// Pause between two warnings of one queue, milliseconds.
+/// Pause between two warnings about a topic of a group, milliseconds.
 const WARNING_INTERVAL_MS: Millis = 600_000;
 /// Waiting queues that are watched; more are not.
 const WATCHED_MAX: usize = 100_000;
+/// Queues and members that a warning names; of more it tells how many.
+const NAMED_MAX: usize = 16;
 
 /// A queue of a group.
 type Place = (String, String, u32);
@@ -25,20 +27,31 @@ struct Waiting {
     /// Where the group is.
     at: i64,
     since: Millis,
-    warned: Option<Millis>,
 }
 
 /// The queues in which groups have not moved.
 #[derive(Debug, Default)]
 pub struct Unconsumed {
     waiting: HashMap<Place, Waiting>,
+    /// When a group was last warned of a topic.
+    warned: HashMap<(String, String), Millis>,
+}
+
+/// The queues of a topic from which an online group takes nothing.
+#[derive(Debug, Default)]
+struct Idle {
+    queues: Vec<u32>,
+    messages: i64,
+    longest_ms: Millis,
 }
 
 impl Unconsumed {
-    /// Looks at every group that is online and consumes by itself; warns of what waits too long and counts it.
-    pub fn look(&mut self, handles: &Handles, now: Millis) {
+    /// Looks at every group that is online and consumes by itself; counts what waits too long and answers the warnings
+    /// that are due.
+    pub fn look(&mut self, handles: &Handles, now: Millis) -> Vec<String> {
         let before = std::mem::take(&mut self.waiting);
-        let mut idle = 0;
+        self.warned.retain(|_, at| *at + WARNING_INTERVAL_MS > now);
+        let (mut idle_queues, mut warnings) = (0, Vec::new());
         for (group, members) in handles.clients.consumer_groups() {
             if members.broadcasting || members.consume_type != ConsumeType::Passively {
                 continue;
@@ -46,6 +59,7 @@ impl Unconsumed {
             for topic in members.subscriptions.keys() {
                 let Some(config) = handles.topics.get(topic) else { continue };
                 let offsets = handles.offsets.of_topic(&group, topic);
+                let mut idle = Idle::default();
                 for id in 0..config.read_queue_nums {
                     let Some(queue) = handles.store.find_queue(topic, QueueId(id)) else { continue };
                     let at = offsets.get(&id).copied().unwrap_or(queue.min().0 as i64);
@@ -55,25 +69,51 @@ impl Unconsumed {
                     }
                     let place = (group.clone(), topic.clone(), id);
                     let stayed = before.get(&place).filter(|waiting| waiting.at == at);
-                    let mut waiting = stayed.copied().unwrap_or(Waiting { at, since: now, warned: None });
+                    let waiting = stayed.copied().unwrap_or(Waiting { at, since: now });
                     let age_ms = now.saturating_sub(waiting.since);
                     if age_ms >= PATIENCE_MS {
-                        idle += 1;
-                        if waiting.warned.is_none_or(|at| at + WARNING_INTERVAL_MS <= now) {
-                            tracing::warn!(
-                                "no member of consumer group {group} has taken anything from queue {id} of topic {topic} \
-                                 for {} s, {lag} messages wait: either no member owns the queue (compare their \
-                                 subscriptions and client ids) or its owner is stuck",
-                                age_ms / 1000
-                            );
-                            waiting.warned = Some(now);
-                        }
+                        idle.queues.push(id);
+                        idle.messages += lag;
+                        idle.longest_ms = idle.longest_ms.max(age_ms);
                     }
                     self.waiting.insert(place, waiting);
                 }
+                idle_queues += idle.queues.len() as u64;
+                let place = (group.clone(), topic.clone());
+                if !idle.queues.is_empty() && !self.warned.contains_key(&place) {
+                    warnings.push(warning(handles, &group, topic, &idle));
+                    self.warned.insert(place, now);
+                }
             }
         }
-        handles.stats.unconsumed_queues.store(idle, Ordering::Relaxed);
+        handles.stats.unconsumed_queues.store(idle_queues, Ordering::Relaxed);
+        warnings
+    }
+}
+
+fn warning(handles: &Handles, group: &str, topic: &str, idle: &Idle) -> String {
+    let members: Vec<String> = handles
+        .clients
+        .consumers(group)
+        .into_iter()
+        .map(|member| format!("{} at {}", member.client_id, member.sender.peer))
+        .collect();
+    let queues: Vec<String> = idle.queues.iter().map(u32::to_string).collect();
+    format!(
+        "consumer group {group} is online and takes nothing from queues {} of topic {topic}: {} messages wait, for {} s. \
+         Its members: {}. Either no member owns the queues (do all subscribe {topic}, with client ids of their own?) or \
+         the owner is stuck: `rocketmq admin consumerStatus -g {group}` tells who owns what; restart that member",
+        list(&queues),
+        idle.messages,
+        idle.longest_ms / 1000,
+        list(&members),
+    )
+}
+
+fn list(all: &[String]) -> String {
+    match all.get(..NAMED_MAX) {
+        Some(first) if all.len() > NAMED_MAX => format!("{} and {} more", first.join(", "), all.len() - NAMED_MAX),
+        _ => all.join(", "),
     }
 }
 
@@ -94,17 +134,26 @@ mod tests {
         assert_eq!(broker.call(1, request::HEART_BEAT, &[], beat.as_bytes()).code, 0);
         let mut unconsumed = Unconsumed::default();
         let mut look = |seconds: u64| {
-            unconsumed.look(handles, START + seconds * 1000);
-            handles.stats.unconsumed_queues.load(Ordering::Relaxed)
+            let warnings = unconsumed.look(handles, START + seconds * 1000);
+            (handles.stats.unconsumed_queues.load(Ordering::Relaxed), warnings)
         };
-        assert_eq!(look(0), 0);
-        assert_eq!(look(59), 0, "not yet");
-        assert_eq!(look(60), 2);
+        assert_eq!(look(0).0, 0);
+        assert_eq!(look(59), (0, Vec::new()), "not yet");
+        let (count, warnings) = look(60);
+        assert_eq!((count, warnings.len()), (2, 1), "one warning for the topic: {warnings:?}");
+        for part in [
+            "group G ",
+            "queues 1, 2 of topic T: 2 messages wait, for 60 s",
+            "members: c at 127.0.0.1:40001",
+            "consumerStatus -g G",
+        ] {
+            assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+        }
         handles.offsets.commit("G", "T", QueueId(1), 1);
-        assert_eq!(look(70), 1, "one is consumed");
+        assert_eq!(look(70), (1, Vec::new()), "one is consumed, and it was said");
         broker.put("T", 1, "c", &[]);
-        assert_eq!(look(80), 1, "its next message has waited a moment only");
+        assert_eq!(look(80).0, 1, "its next message has waited a moment only");
         handles.clients.closed(Broker::conn(1).id);
-        assert_eq!(look(200), 0, "a group that is away is nobody's fault");
+        assert_eq!(look(200).0, 0, "a group that is away is nobody's fault");
     }
 }

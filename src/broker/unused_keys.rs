@@ -184,7 +184,7 @@ pub const BROKER: &[(&str, &str)] = &[
     ),
     (
         "fixed as in Java's defaults",
-        "autoMessageVersionOnTopicLen configBlackList consumerOffsetUpdateVersionStep \
+        "autoMessageVersionOnTopicLen consumerOffsetUpdateVersionStep \
          flushConsumerOffsetHistoryInterval maxTopicLength",
     ),
     ("logs go to stderr", "isolateLogEnable"),

@@ -59,6 +59,7 @@ pub struct Queue {
     min: AtomicU64,
     /// Bytes of records since the process began, for statistics.
     bytes_put: AtomicU64,
+    put_ms: AtomicU64,
     deleted: AtomicBool,
     tail: Mutex<Tail>,
     files: Arc<QueueFiles>,
@@ -91,6 +92,7 @@ impl Queue {
             visible: AtomicU64::new(0),
             min: AtomicU64::new(0),
             bytes_put: AtomicU64::new(0),
+            put_ms: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
             tail: Mutex::default(),
             files,
@@ -120,6 +122,16 @@ impl Queue {
     /// Bytes of records that came to this queue since the process began; for statistics.
     pub fn bytes_put(&self) -> u64 {
         self.bytes_put.load(Ordering::Relaxed)
+    }
+
+    /// Says that storing one of its records took so long; what took less than a millisecond need not be said.
+    pub fn put_took(&self, took_ms: u64) {
+        self.put_ms.fetch_add(took_ms, Ordering::Relaxed);
+    }
+
+    /// What was said of that since the store was opened.
+    pub fn put_ms(&self) -> u64 {
+        self.put_ms.load(Ordering::Relaxed)
     }
 
     /// Index behind the newest message in the log.

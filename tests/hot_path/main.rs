@@ -166,8 +166,14 @@ impl OneLoop {
             Handles::open(Arc::new(config), disk, clock, store, post.clone(), |_, _| {}).expect("fresh state opens");
         handles.topics.create_in_send("TopicTest", "TBW102", 4, false).expect("the topic can be made");
         let control = ControlRuntime::start().expect("a control runtime");
-        let (cold_reader, _) =
-            ColdReader::start(handles.store.clone(), handles.figures.clone(), post).expect("reader threads");
+        let (cold_reader, _) = ColdReader::start(
+            handles.store.clone(),
+            handles.figures.clone(),
+            handles.stats.clone(),
+            handles.clock.clone(),
+            post,
+        )
+        .expect("reader threads");
         let context = LoopContext { loop_index: 0, mailboxes: Mailboxes::new(1), control: control.control() };
         let service = BrokerService::new(Arc::new(handles), context, cold_reader);
         OneLoop { service, out: OneBuffer(BytesMut::new()), _control: control }

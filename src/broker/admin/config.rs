@@ -8,7 +8,7 @@ use crate::base::changes::Counts::{self, AfterRestart, AtOnce, Never};
 use crate::base::changes::{self, Asked, Rules, Told};
 use crate::base::properties;
 use crate::broker::answer::{Answer, Answered, Refusal};
-use crate::broker::config::Config;
+use crate::broker::config::{ALWAYS_BLACK, Config};
 use crate::broker::handles::Handles;
 use crate::broker::keys::{Settings, TABLE};
 use crate::broker::registration::Identity;
@@ -16,9 +16,6 @@ use crate::broker::request::OwnedRequest;
 use crate::store::{self, FlushMode, Store};
 use crate::wire::body::DataVersion;
 use crate::wire::codes::response;
-
-/// Keys that no administrator changes from afar, as Java's default of `configBlackList`.
-const BLACK_LIST: [&str; 2] = ["configBlackList", "brokerConfigPath"];
 
 const IDENTITY: Counts = Never("it says which broker this is: set it in the file that the broker starts from");
 const FOLDER: Counts = Never("folders may only be set in the file that the broker starts from");
@@ -51,6 +48,7 @@ const ROWS: &[Row] = &[
     ("cleanFileForciblyEnable", AtOnce, |s| s.store.retention.delete_unexpired.to_string()),
     ("cleanResourceInterval", AtOnce, |s| s.store.retention.interval_ms.to_string()),
     ("clusterTopicEnable", AfterRestart, |s| s.broker.cluster_topic_enable.to_string()),
+    ("configBlackList", AtOnce, |s| s.broker.config_black_list.join(";")),
     ("defaultTopicQueueNums", AfterRestart, |s| s.broker.default_topic_queue_nums.to_string()),
     ("deleteCommitLogFilesInterval", AtOnce, |s| s.store.retention.log_file_pause_ms.to_string()),
     ("deleteConsumeQueueFilesInterval", AtOnce, |s| s.store.retention.queue_file_pause_ms.to_string()),
@@ -187,8 +185,17 @@ async fn announce(handles: &Arc<Handles>, before: &Config) {
 fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal> {
     let entries = properties::parse(body)
         .map_err(|error| Refusal::system(format!("string2Properties error: {error}; nothing was changed")))?;
-    if let Some(entry) = entries.iter().find(|entry| BLACK_LIST.contains(&entry.key.as_str())) {
-        let remark = format!("Can not update config in black list. {} cannot be changed from afar", entry.key);
+    let current = in_force(&handles.config.get(), &handles.store);
+    let black =
+        |key: &str| ALWAYS_BLACK.contains(&key) || current.broker.config_black_list.iter().any(|black| black == key);
+    // What is told may come back as it was.
+    let stays = |key: &str, text: &str| ROWS.iter().any(|(name, _, value)| *name == key && value(&current) == text);
+    if let Some(entry) = entries.iter().find(|entry| black(&entry.key) && !stays(&entry.key, &entry.value)) {
+        let remark = format!(
+            "Can not update config in black list. {} is in configBlackList: set it in the file that the broker starts \
+             from; nothing was changed",
+            entry.key
+        );
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
     let Asked { own, mut told } = handles.changes.sort(entries);
@@ -406,6 +413,20 @@ mod tests {
         assert_eq!(changes::told(&lines), expected);
         assert_eq!(told(&broker, "maxMessageSize"), "1000");
         assert_eq!(broker.handles.changes.overlay.all(), [], "what a file says is kept by the file");
+    }
+
+    #[test]
+    fn the_black_list_of_the_file_is_obeyed_and_told() {
+        let broker = Broker::open(crate::broker::state_file::scratch::dir("config-black"), |config| {
+            config.config_black_list = vec!["maxMessageSize".to_owned(), "traceOn".to_owned()];
+        });
+        assert_eq!(told(&broker, "configBlackList"), "maxMessageSize;traceOn");
+        for body in ["traceOn=false", "regionId=r\nmaxMessageSize=5", "configBlackList=", "brokerConfigPath=/tmp/x"] {
+            let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body.as_bytes());
+            assert_eq!(answer.code, 16, "{body}: {}", answer.remark);
+            assert_eq!((told(&broker, "traceOn"), told(&broker, "regionId")), ("true".into(), "DefaultRegion".into()));
+        }
+        assert_eq!(broker.call(1, UPDATE_BROKER_CONFIG, &[], b"regionId=r").code, 0);
     }
 
     #[test]

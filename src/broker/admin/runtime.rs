@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use crate::broker::answer::{Answer, Answered};
+use crate::broker::cold_read::{READERS, READS_WAITING_MAX};
 use crate::broker::handles::Handles;
 use crate::broker::stats::Name;
 use crate::store::{PathSpace, StorePart};
@@ -31,7 +32,7 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     let disk = handles.store.disk_state();
     let ratio = |part| disk.part(part).and_then(PathSpace::used_ratio).unwrap_or(-1.0);
     let log_space = disk.part(StorePart::Log).and_then(|path| path.space);
-    let zero_rates = "0.0 0.0 0.0";
+    let pulls = stats.pull_rates(now);
     let mut table: BTreeMap<String, String> = BTreeMap::new();
     let mut tell = |name: &str, value: String| drop(table.insert(name.to_owned(), value));
     tell("bootTimestamp", stats.started.to_string());
@@ -40,36 +41,48 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     tell("brokerVersionDesc", "V5_3_3".into());
     tell("commitLogDirCapacity", log_space.map_or_else(|| capacity(0, 0), |disk| capacity(disk.total, disk.free)));
     tell("commitLogDiskRatio", format!("{:?}", ratio(StorePart::Log)));
+    let log_path = handles.store.config().commit_log_dir();
+    tell(&format!("commitLogDiskRatio_{}", log_path.display()), format!("{:?}", ratio(StorePart::Log)));
     tell("consumeQueueDiskRatio", format!("{:?}", ratio(StorePart::Queues)));
     tell("commitLogMaxOffset", log_max.to_string());
     tell("commitLogMinOffset", log_min.to_string());
+    // A queue has grown before its message is answered: nothing lags behind the log, and no buffer is in between.
     tell("dispatchBehindBytes", "0".into());
     tell("dispatchMaxBuffer", "0".into());
     tell("earliestMessageTimeStamp", handles.store.earliest_time().ok().flatten().unwrap_or(-1).to_string());
-    tell("getFoundTps", get_all.rates(now));
-    tell("getMissTps", zero_rates.into());
-    tell("getTotalTps", get_all.rates(now));
+    tell("getFoundTps", pulls.found);
+    tell("getMissTps", pulls.missed);
+    tell("getTotalTps", pulls.total);
     tell("getTransferedTps", get_all.rates(now));
     tell("getTransferredTps", get_all.rates(now));
-    tell("getMessageEntireTimeMax", "0".into());
+    tell("getMessageEntireTimeMax", stats.get_max_ms().to_string());
     tell("msgGetTotalTodayMorning", get_mornings.today.to_string());
     tell("msgGetTotalTodayNow", get.to_string());
     tell("msgGetTotalYesterdayMorning", get_mornings.yesterday.to_string());
     tell("msgPutTotalTodayMorning", put_mornings.today.to_string());
     tell("msgPutTotalTodayNow", put.to_string());
     tell("msgPutTotalYesterdayMorning", put_mornings.yesterday.to_string());
-    tell("pageCacheLockTimeMills", "0".into());
+    tell("pageCacheLockTimeMills", stats.put_times.under_way_ms(now).to_string());
+    // There are no pools and no queues before them: what arrives is served in its event loop. Only reads that have to
+    // wait for the disk stand in line.
     for pool in ["send", "pull", "query", "litePull", "ack"] {
         for figure in ["QueueCapacity", "QueueHeadWaitTimeMills", "QueueSize"] {
             tell(&format!("{pool}ThreadPool{figure}"), "0".into());
         }
     }
+    tell("pullThreadPoolQueueCapacity", READS_WAITING_MAX.to_string());
+    tell(
+        "pullThreadPoolQueueSize",
+        handles.figures.cold_reads.load(Ordering::Relaxed).saturating_sub(READERS).to_string(),
+    );
     tell("EndTransactionQueueSize", "0".into());
     tell("EndTransactionThreadPoolQueueCapacity", "0".into());
     tell("putMessageAverageSize", format!("{:?}", size as f64 / put_count as f64));
     tell("putMessageDistributeTime", stats.put_times.distribution());
     tell("putMessageEntireTimeMax", stats.put_times.max_ms().to_string());
-    tell("putMessageFailedTimes", "0".into());
+    tell("putMessageFailedTimes", stats.put_times.failed().to_string());
+    tell("putLatency99", format!("{:.2}", stats.put_times.percentile_ms(0.99)));
+    tell("putLatency999", format!("{:.2}", stats.put_times.percentile_ms(0.999)));
     tell("putMessageSizeTotal", size.to_string());
     tell("putMessageTimesTotal", put_count.to_string());
     tell("putTps", put_all.rates(now));

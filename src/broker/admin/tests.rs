@@ -339,7 +339,7 @@ fn lists_of_topics_and_groups_are_taken_at_once_and_single_ones_are_told() {
 }
 
 #[test]
-fn the_runtime_info_has_every_key_that_the_exporter_cannot_do_without() {
+fn the_runtime_info_has_every_key_that_tools_read() {
     let broker = Broker::new("admin-runtime");
     broker.put("T", 0, "x", &[]);
     let info = broker.call(1, GET_BROKER_RUNTIME_INFO, &[], &[]).json();
@@ -353,7 +353,11 @@ fn the_runtime_info_has_every_key_that_the_exporter_cannot_do_without() {
         sendThreadPoolQueueHeadWaitTimeMills pullThreadPoolQueueSize pullThreadPoolQueueCapacity \
         pullThreadPoolQueueHeadWaitTimeMills queryThreadPoolQueueSize queryThreadPoolQueueCapacity \
         queryThreadPoolQueueHeadWaitTimeMills remainTransientStoreBufferNumbs remainHowManyDataToFlush \
-        startAcceptSendRequestTimeStamp commitLogDirCapacity runtime";
+        startAcceptSendRequestTimeStamp commitLogDirCapacity runtime \
+        ackThreadPoolQueueCapacity ackThreadPoolQueueHeadWaitTimeMills ackThreadPoolQueueSize brokerActive \
+        EndTransactionQueueSize EndTransactionThreadPoolQueueCapacity litePullThreadPoolQueueCapacity \
+        litePullThreadPoolQueueHeadWaitTimeMills litePullThreadPoolQueueSize putLatency99 putLatency999 \
+        putMessageFailedTimes timerCongestNum timerDequeueTps timerEnqueueTps timerOffsetBehind timerReadBehind";
     for key in required.split_whitespace() {
         assert!(table.contains_key(key), "{key}");
     }
@@ -362,6 +366,9 @@ fn the_runtime_info_has_every_key_that_the_exporter_cannot_do_without() {
         assert_eq!(numbers.len(), 3);
     }
     assert_eq!(table["msgPutTotalTodayNow"], "1");
+    assert!(table.keys().any(|key| key.starts_with("commitLogDiskRatio_/")), "{table:?}");
+    let pools = table.iter().filter(|(key, _)| key.ends_with("ThreadPoolQueueSize"));
+    assert!(pools.into_iter().all(|(_, size)| size == "0"), "nothing waits");
     let config = broker.call(1, GET_BROKER_CONFIG, &[], &[]);
     assert!(String::from_utf8(config.body.clone()).unwrap().contains("brokerName=broker-a\n"));
     assert!(config.get("version").starts_with('{'));

@@ -203,6 +203,9 @@ fn a_full_disk_refuses_sends_and_they_are_taken_again_when_there_is_room() {
         Faults::set(&faults.full, false);
         assert_eq!(client.put("T", 0, "after", "").number("queueOffset"), 1);
         assert_eq!(client.pull("T", 0, 1).messages(), [(1, "after".to_owned())]);
+        let info = client.call(request::GET_BROKER_RUNTIME_INFO, &[], &[]);
+        let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap();
+        assert_eq!(info["table"]["putMessageFailedTimes"], "3");
     }
 }
 

@@ -235,3 +235,47 @@ fn wait_until(done: impl Fn() -> bool) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_tools_are_told_of_pulls_and_stores_is_what_happened() {
+    for loops in LOOPS {
+        let broker = start("pull-figures", loops);
+        let mut client = broker.connect();
+        for index in 0..6 {
+            client.put("T", 0, &format!("{index}"), "");
+        }
+        let pull = |client: &mut TestClient, offset: &str| {
+            client.call(request::PULL_MESSAGE, &pull_fields("G", "T", "0", offset, "4", "*"), &[])
+        };
+        for (offset, code) in [("0", response::SUCCESS), ("2", response::SUCCESS), ("6", response::PULL_NOT_FOUND)] {
+            assert_eq!(pull(&mut client, offset).code, code, "{offset}");
+        }
+        let info = client.call(request::GET_BROKER_RUNTIME_INFO, &[], &[]);
+        let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap();
+        let table = info["table"].as_object().unwrap();
+        // Rates over the ten seconds before the counters began.
+        let rate = |name: &str| -> f64 { table[name].as_str().unwrap().split(' ').next().unwrap().parse().unwrap() };
+        assert!(rate("getMissTps") > 0.0 && rate("getFoundTps") > 1.5 * rate("getMissTps"), "{table:?}");
+        assert!(rate("getTransferredTps") > 4.0 * rate("getFoundTps"), "ten messages in two pulls: {table:?}");
+        for (name, value) in [
+            ("msgPutTotalTodayNow", "6"),
+            ("msgGetTotalTodayNow", "10"),
+            ("putMessageTimesTotal", "6"),
+            ("putMessageFailedTimes", "0"),
+            ("pageCacheLockTimeMills", "0"),
+        ] {
+            assert_eq!(table[name], value, "{name}");
+        }
+        for (name, key, code) in [
+            ("GROUP_GET_LATENCY", "0@T@G", response::SUCCESS),
+            ("TOPIC_PUT_LATENCY", "0@T", response::SUCCESS),
+            ("GROUP_GET_NUMS", "T@G", response::SUCCESS),
+            ("GROUP_GET_LATENCY", "1@T@G", response::SYSTEM_ERROR),
+            ("GROUP_ACK_NUMS", "T@G", response::SYSTEM_ERROR),
+        ] {
+            let ext = [("statsName", name), ("statsKey", key)];
+            let answer = client.call(request::VIEW_BROKER_STATS_DATA, &ext, &[]);
+            assert_eq!(answer.code, code, "{name} {key}: {answer:?}");
+        }
+    }
+}
