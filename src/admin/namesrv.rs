@@ -32,12 +32,13 @@ fn write_perm(
     (code, count): (i32, &str),
     out: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let mut failed = None;
-    for addr in session.name_servers()? {
+    let (mut failed, mut found) = (None, false);
+    for addr in session.name_servers()?.addrs() {
         let told = format!("{verb} write perm of broker[{broker}] in name server[{addr}]");
         match session.call(addr, code, &[("brokerName", Value::Str(broker))], b"") {
             Ok(answer) => {
                 let count = answer.i64(count).unwrap_or(0);
+                found |= count > 0;
                 out.line(format_args!("{told} OK, {count}"))?;
                 out.record(json!({"brokerName": broker, "nameServer": addr, "topicCount": count}))?;
             }
@@ -47,7 +48,13 @@ fn write_perm(
             }
         }
     }
-    failed.map_or(Ok(()), Err)
+    match failed {
+        Some(failure) => Err(failure),
+        None if !found => {
+            Err(Failure::Other(format!("no topic is on broker {broker}, by its name; clusterList tells the names")))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn get_config(session: &Session, _: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -73,7 +80,7 @@ pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Outp
     let answers = session.tell_all(request::UPDATE_NAMESRV_CONFIG, &[], property(key, value).as_bytes())?;
     let told: Vec<_> =
         answers.iter().filter_map(|(addr, answer)| Some(format!("{addr}: {}", answer.remark.as_ref()?))).collect();
-    let servers = session.name_servers()?;
+    let servers: Vec<&str> = session.name_servers()?.addrs().collect();
     // Java prints its list in brackets.
     out.line(format_args!("update name server config success![{}]", servers.join(", ")))?;
     out.line(format_args!("{key} : {value}"))?;
@@ -88,13 +95,17 @@ pub(super) fn property(key: &str, value: &str) -> String {
 }
 
 pub(super) fn update_kv(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
-    put(session, given.need("namespace")?, given.need("key")?, given.need("value")?)?;
-    out.line("create or update kv config to namespace success.")
+    let (namespace, key, value) = (given.need("namespace")?, given.need("key")?, given.need("value")?);
+    put(session, namespace, key, value)?;
+    out.line("create or update kv config to namespace success.")?;
+    out.record(json!({"namespace": namespace, "key": key, "value": value}))
 }
 
 pub(super) fn delete_kv(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
-    delete(session, given.need("namespace")?, given.need("key")?)?;
-    out.line("delete kv config from namespace success.")
+    let (namespace, key) = (given.need("namespace")?, given.need("key")?);
+    delete(session, namespace, key)?;
+    out.line("delete kv config from namespace success.")?;
+    out.record(json!({"namespace": namespace, "key": key}))
 }
 
 pub(super) fn order_conf(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use super::arguments::Arguments;
 use super::output::Output;
 use super::session::{Session, addr_of, read};
 use super::{Failure, consumers, topics};
-use crate::wire::body::{MessageQueue, ResetOffsetBody, TopicRouteData};
+use crate::wire::body::{MessageQueue, ResetOffsetBody, TopicRouteData, TopicStatsTable};
 use crate::wire::codes::{request, response};
 use crate::wire::command::Value;
 
@@ -61,9 +61,12 @@ fn one_queue(
     ))?;
     let addr = session.broker(broker)?;
     let queue = MessageQueue { topic: (*topic).to_owned(), broker_name: String::new(), queue_id };
+    let (min, max) = ends(session, &addr, &queue)?;
     let offset = offset.map_or_else(|| offset_at(session, &addr, &queue, *timestamp), Ok)?;
-    if offset < 0 {
-        return Err(Failure::Usage(format!("-o {offset}: an offset of 0 or more is needed")));
+    if !(min..=max).contains(&offset) {
+        return Err(Failure::Usage(format!(
+            "-o {offset}: queue {queue_id} of {topic} on {broker} holds {min} to {max}, the end not included"
+        )));
     }
     out.line(format_args!("reset consumer offset to {offset}"))?;
     commit(session, &addr, group, &queue, offset)?;
@@ -168,6 +171,19 @@ fn offline(session: &Session, reset: &Reset<'_>, route: &TopicRouteData, out: &m
     Ok(())
 }
 
+/// The ends of a queue that is there.
+fn ends(session: &Session, addr: &str, queue: &MessageQueue) -> Result<(i64, i64), Failure> {
+    let code = request::GET_TOPIC_STATS_INFO;
+    let answer = session.call(addr, code, &[("topic", Value::Str(&queue.topic))], b"")?;
+    let stats = read(TopicStatsTable::parse(&answer.body), addr, code)?;
+    let found = stats.offset_table.iter().find(|(known, _)| known.queue_id == queue.queue_id);
+    let last = stats.offset_table.keys().map(|known| known.queue_id).max().unwrap_or(0);
+    found.map(|(_, ends)| (ends.min_offset, ends.max_offset)).ok_or_else(|| {
+        let MessageQueue { topic, queue_id, .. } = queue;
+        Failure::Usage(format!("-q {queue_id}: topic {topic} has queues 0 to {last} on {addr}"))
+    })
+}
+
 /// The first offset at or after a time; the end for -1.
 fn offset_at(session: &Session, addr: &str, queue: &MessageQueue, timestamp: i64) -> Result<i64, Failure> {
     let mut ext = vec![("topic", Value::Str(&queue.topic)), ("queueId", Value::I64(queue.queue_id.into()))];
@@ -190,8 +206,12 @@ fn commit(session: &Session, addr: &str, group: &str, queue: &MessageQueue, offs
 /// Copies where a group is in a topic. (Java's tool copies the ends of the queues, of every topic, under this name.)
 pub(super) fn clone(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
     let (from, to, topic) = (given.need("srcGroup")?, given.need("destGroup")?, given.need("topic")?);
-    let stats = consumers::stats(session, from, Some(topic), None)?;
     let route = session.route(topic)?;
+    let nothing = || Failure::Other(format!("group {from} has consumed nothing of topic {topic}"));
+    if !topics::groups_of(session, topic, &route)?.contains(from) {
+        return Err(nothing());
+    }
+    let stats = consumers::stats(session, from, Some(topic), None)?;
     let mut copied = BTreeMap::new();
     for (queue, offsets) in stats.offset_table.iter().filter(|(queue, _)| queue.topic == topic) {
         let broker = route.broker_datas.iter().find(|broker| broker.broker_name == queue.broker_name);
@@ -200,7 +220,7 @@ pub(super) fn clone(session: &Session, given: &Arguments, out: &mut Output<'_>) 
         copied.insert(format!("{}:{}", queue.broker_name, queue.queue_id), offsets.consumer_offset);
     }
     if copied.is_empty() {
-        return Err(Failure::Other(format!("group {from} has consumed nothing of topic {topic}")));
+        return Err(nothing());
     }
     out.line(format_args!("clone group offset success. srcGroup[{from}], destGroup=[{to}], topic[{topic}]"))?;
     out.record(json!({"srcGroup": from, "destGroup": to, "topic": topic, "offsets": copied}))

@@ -9,9 +9,8 @@ use super::Failure;
 use crate::base::clock::{Clock, Millis};
 use crate::base::disk::{Disk, Open, RealDisk};
 use crate::base::local_time::{Civil, Zone};
-use crate::client::{Client, ClientError, Response};
+use crate::client::{self, Client, ClientError, NameServers, Response};
 use crate::wire::body::{BodyError, BrokerData, ClusterInfo, TopicRouteData};
-use crate::wire::codes::{request, response};
 use crate::wire::command::Value;
 
 /// How long a request may take, as Java's tools wait.
@@ -21,7 +20,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Session {
     runtime: tokio::runtime::Runtime,
     client: Client,
-    name_servers: Vec<String>,
+    name_servers: Option<NameServers>,
     zone: Zone,
     started: Millis,
     sent: Cell<u16>,
@@ -32,19 +31,17 @@ pub struct Session {
 impl Session {
     /// For the name servers of a list `a:9876;b:9876`.
     pub fn new(name_servers: &str, clock: Clock, zone: Zone) -> Result<Session, Failure> {
-        let name_servers: Vec<String> =
-            name_servers.split([';', ',']).map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect();
+        let client = Client::new();
+        let name_servers = NameServers::new(client.clone(), name_servers, TIMEOUT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let started = clock.now();
-        Ok(Session { runtime, client: Client::new(), name_servers, clock, zone, started, sent: Cell::new(0) })
+        Ok(Session { runtime, client, name_servers, clock, zone, started, sent: Cell::new(0) })
     }
 
-    /// The name servers, at least one.
-    pub fn name_servers(&self) -> Result<&[String], Failure> {
-        match self.name_servers.as_slice() {
-            [] => Err(Failure::Usage("no name server: give -n HOST:PORT, or set NAMESRV_ADDR".to_owned())),
-            some => Ok(some),
-        }
+    /// The name servers.
+    pub fn name_servers(&self) -> Result<&NameServers, Failure> {
+        let unknown = || Failure::Usage("no name server: give -n HOST:PORT, or set NAMESRV_ADDR".to_owned());
+        self.name_servers.as_ref().ok_or_else(unknown)
     }
 
     /// A time as Java's tools show it: local, with milliseconds.
@@ -134,7 +131,8 @@ impl Session {
 
     /// Waits, for commands that repeat themselves.
     pub fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // A timer is made inside the runtime.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// A request to an address that may be held for longer than usual; any code is an answer.
@@ -151,14 +149,7 @@ impl Session {
 
     /// A request to the first name server that answers.
     pub fn ask(&self, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
-        let mut last = None;
-        for addr in self.name_servers()? {
-            match self.call(addr, code, ext, body) {
-                Err(Failure::Client(error)) if error.response().is_none() => last = Some(error),
-                other => return other,
-            }
-        }
-        Err(last.map_or_else(|| Failure::Usage("no name server".to_owned()), Failure::Client))
+        Ok(self.runtime.block_on(self.name_servers()?.ask(code, ext, body))?.1)
     }
 
     /// A request to every name server.
@@ -168,29 +159,22 @@ impl Session {
         ext: &[(&str, Value<'_>)],
         body: &[u8],
     ) -> Result<Vec<(&str, Response)>, Failure> {
-        let told = self.name_servers()?.iter().map(|addr| Ok((addr.as_str(), self.call(addr, code, ext, body)?)));
-        told.collect()
+        Ok(self.runtime.block_on(self.name_servers()?.tell_all(code, ext, body))?)
     }
 
     /// A topic's route.
     pub fn route(&self, topic: &str) -> Result<TopicRouteData, Failure> {
-        let code = request::GET_ROUTEINFO_BY_TOPIC;
-        let answer = self.ask(code, &[("topic", Value::Str(topic))], b"")?;
-        read(TopicRouteData::parse(&answer.body), "a name server", code)
+        Ok(self.runtime.block_on(self.name_servers()?.route(topic))?)
     }
 
     /// A topic's route, `None` when no broker has the topic.
     pub fn find_route(&self, topic: &str) -> Result<Option<TopicRouteData>, Failure> {
-        match self.route(topic) {
-            Err(failure) if failure.response() == Some(response::TOPIC_NOT_EXIST) => Ok(None),
-            other => other.map(Some),
-        }
+        Ok(self.runtime.block_on(self.name_servers()?.find_route(topic))?)
     }
 
     /// Clusters and brokers.
     pub fn cluster_info(&self) -> Result<ClusterInfo, Failure> {
-        let code = request::GET_BROKER_CLUSTER_INFO;
-        read(ClusterInfo::parse(&self.ask(code, &[], b"")?.body), "a name server", code)
+        Ok(self.runtime.block_on(self.name_servers()?.cluster_info())?)
     }
 
     /// Addresses of a cluster's masters, in the order of broker names.
@@ -244,6 +228,5 @@ pub fn addr_of(broker: &BrokerData) -> Option<&str> {
 
 /// An answer's body, or who sent what cannot be read.
 pub fn read<T>(body: Result<T, BodyError>, addr: &str, code: i32) -> Result<T, Failure> {
-    let malformed = |error: BodyError| ClientError::Malformed { addr: addr.to_owned(), code, found: error.to_string() };
-    Ok(body.map_err(malformed)?)
+    Ok(client::read(body, addr, code)?)
 }

@@ -26,7 +26,11 @@ pub(super) fn all(session: &Session, given: &Arguments, out: &mut Output<'_>) ->
     )?;
     let system = |topic: &String| topic.starts_with("%RETRY%") || topic.starts_with("%DLQ%");
     let wanted = |topic: &String| given.get("topic").is_none_or(|only| only == topic);
-    for topic in topics::all(session)?.into_iter().filter(|topic| !system(topic) && wanted(topic)) {
+    let topics = topics::all(session)?;
+    if let Some(only) = given.get("topic").filter(|only| !topics.contains(*only)) {
+        return Err(Failure::Other(format!("no topic {only} at this name server; topicList tells the names")));
+    }
+    for topic in topics.into_iter().filter(|topic| !system(topic) && wanted(topic)) {
         let Some(route) = session.find_route(&topic)? else { continue };
         let groups = topics::groups_of(session, &topic, &route)?;
         let incoming = figure(session, &route, "TOPIC_PUT_NUMS", &topic);

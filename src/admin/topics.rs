@@ -375,7 +375,10 @@ pub(super) fn allocate(session: &Session, given: &Arguments, out: &mut Output<'_
         .iter()
         .enumerate()
         .map(|(client, name)| {
-            let share = queues.iter().skip(client).step_by(clients.len());
+            // As clients share by default: neighbours stay together, the first clients have one more.
+            let (each, more) = (queues.len() / clients.len(), queues.len() % clients.len());
+            let (from, count) = (client * each + client.min(more), each + usize::from(client < more));
+            let share = queues.iter().skip(from).take(count);
             let share = share.map(|q| json!({"brokerName": q.broker_name, "queueId": q.queue_id, "topic": q.topic}));
             ((*name).to_owned(), share.collect())
         })

@@ -99,7 +99,7 @@ const BROKER: &[Key<Settings>] = &[
         Text {
             accepts: "keys, several separated by semicolons",
             set: |s, text| {
-                s.broker.config_black_list = list(text);
+                s.broker.config_black_list = Some(list(text)).filter(|keys| !keys.is_empty())?;
                 Some(())
             },
         },

@@ -51,14 +51,14 @@ impl Client {
     pub async fn route(&self, namesrv: &str, topic: &str, timeout: Duration) -> Result<TopicRouteData, ClientError> {
         let code = request::GET_ROUTEINFO_BY_TOPIC;
         let answer = self.call(namesrv, code, &[("topic", Value::Str(topic))], b"", timeout).await?;
-        TopicRouteData::parse(&answer.body).map_err(malformed(namesrv, code))
+        read(TopicRouteData::parse(&answer.body), namesrv, code)
     }
 
     /// GET_BROKER_CLUSTER_INFO at a name server.
     pub async fn cluster_info(&self, namesrv: &str, timeout: Duration) -> Result<ClusterInfo, ClientError> {
         let code = request::GET_BROKER_CLUSTER_INFO;
         let answer = self.call(namesrv, code, &[], b"", timeout).await?;
-        ClusterInfo::parse(&answer.body).map_err(malformed(namesrv, code))
+        read(ClusterInfo::parse(&answer.body), namesrv, code)
     }
 
     /// REGISTER_BROKER at a name server; `body` is a `RegisterBrokerBody` in plain JSON.
@@ -85,7 +85,7 @@ impl Client {
         let answer = self.call(namesrv, code, &ext, body, timeout).await?;
         let order_topics = match answer.body.is_empty() {
             true => None,
-            false => Some(KVTable::parse(&answer.body).map_err(malformed(namesrv, code))?),
+            false => Some(read(KVTable::parse(&answer.body), namesrv, code)?),
         };
         let text = |name: &str| answer.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
         Ok(Registered { ha_server_addr: text("haServerAddr"), master_addr: text("masterAddr"), order_topics })
@@ -183,7 +183,7 @@ fn offset(answer: &Response) -> Option<QueueOffset> {
     u64::try_from(answer.i64("offset")?).ok().map(QueueOffset)
 }
 
-pub(super) fn malformed(addr: &str, code: i32) -> impl FnOnce(BodyError) -> ClientError {
-    let addr = addr.to_owned();
-    move |error| ClientError::Malformed { addr, code, found: error.to_string() }
+/// An answer's body, or who sent what cannot be read.
+pub fn read<T>(body: Result<T, BodyError>, addr: &str, code: i32) -> Result<T, ClientError> {
+    body.map_err(|error| ClientError::Malformed { addr: addr.to_owned(), code, found: error.to_string() })
 }

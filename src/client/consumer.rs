@@ -204,7 +204,7 @@ impl Member {
             let code = request::GET_CONSUMER_LIST_BY_GROUP;
             let answer = self.client.call(addr, code, &ext, b"", TIMEOUT).await?;
             let list = GetConsumerListByGroupResponseBody::parse(&answer.body);
-            members.extend(list.map_err(super::calls::malformed(addr, code))?.consumer_id_list);
+            members.extend(super::read(list, addr, code)?.consumer_id_list);
         }
         Ok(members.into_iter().collect())
     }

@@ -4,6 +4,7 @@
 mod calls;
 pub mod consumer;
 mod link;
+mod name_servers;
 pub mod shown;
 
 use std::collections::HashMap;
@@ -22,7 +23,8 @@ use crate::wire::command::{FLAG_ONEWAY, Value, write_request};
 use crate::wire::frame::{FRAME_LEN_MAX, Serialization};
 use link::Link;
 
-pub use calls::{BrokerName, NewTopic, Registered};
+pub use calls::{BrokerName, NewTopic, Registered, read};
+pub use name_servers::NameServers;
 
 /// Addresses that one client keeps connections to; one more makes it forget those that are closed.
 const ADDRESSES_MAX: usize = 1024;

@@ -2,6 +2,7 @@
 //! the program but through its command line, its files and its sockets.
 
 mod admin;
+mod admin_table;
 mod background;
 mod changes;
 mod command_line;

@@ -57,7 +57,10 @@ fn view(session: &Session, topic: &str, id: &str) -> Result<Message, Failure> {
 pub(in crate::admin) fn by_key(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
     let (topic, key) = (given.need("topic")?, given.need("msgKey")?);
     let span = (given.number("beginTimestamp")?.unwrap_or(0), given.number("endTimestamp")?.unwrap_or(i64::MAX));
-    let most = given.number("maxNum")?.unwrap_or(64);
+    let most: i64 = given.number("maxNum")?.unwrap_or(64);
+    if most < 1 {
+        return Err(Failure::Usage(format!("-m {most}: at least one message is needed")));
+    }
     let mut found = query(session, topic, given.get("cluster"), key, most, span, false)?;
     found.retain(|message| message.property("KEYS").is_some_and(|keys| keys.split(' ').any(|one| one == key)));
     if found.is_empty() {

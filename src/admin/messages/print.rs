@@ -15,7 +15,8 @@ pub(in crate::admin) fn print(session: &Session, given: &Arguments, out: &mut Ou
     let with_body = given.bool("printBody")?.unwrap_or(true);
     let (from, to) = (time(session, given, "beginTimestamp")?, time(session, given, "endTimestamp")?);
     charset(given)?;
-    for source in Source::all(session, given.need("topic")?)? {
+    let topic = given.need("topic")?;
+    for source in Source::all(session, topic, given.get("lmqParentTopic").unwrap_or(topic))? {
         let (min, max) = (source.begin(session, from)?, source.end(session, to)?);
         out.line(format_args!("minOffset={min}, maxOffset={max}, {}", source.text()))?;
         let mut offset = min;
@@ -116,7 +117,7 @@ pub(in crate::admin) fn consume(session: &Session, given: &Arguments, out: &mut 
     match (given.get("brokerName"), given.number("queueId")?) {
         (None, None) if !given.has("offset") => {
             let mut left = count;
-            for source in Source::all(session, topic)? {
+            for source in Source::all(session, topic, topic)? {
                 if left <= 0 {
                     break;
                 }

@@ -55,9 +55,13 @@ fn targets(route: &TopicRouteData) -> Vec<Target> {
 }
 
 fn send_to(session: &Session, target: &Target, new: &New<'_>) -> Result<Sent, Failure> {
-    let id = session.unique_id();
+    // What is sent once more keeps its id.
+    let kept = new.properties.iter().find(|(name, _)| *name == "UNIQ_KEY").map(|(_, id)| (*id).to_owned());
+    let is_new = kept.is_none();
+    let id = kept.unwrap_or_else(|| session.unique_id());
+    let own = [("UNIQ_KEY", id.as_str()), ("WAIT", "true")];
     let mut text = Vec::new();
-    for (name, value) in new.properties.iter().copied().chain([("UNIQ_KEY", id.as_str()), ("WAIT", "true")]) {
+    for (name, value) in new.properties.iter().copied().chain(own.into_iter().skip(usize::from(!is_new))) {
         properties::append(&mut text, name, value);
     }
     let text = String::from_utf8_lossy(&text);
@@ -135,19 +139,19 @@ pub(in crate::admin) fn send(session: &Session, given: &Arguments, out: &mut Out
     )
 }
 
-/// Sends a stored message once more, as a new one.
+/// Sends a stored message once more; its id stays.
 pub(super) fn resend(session: &Session, message: &Message, out: &mut Output<'_>) -> Result<(), Failure> {
-    const OWN: [&str; 4] = ["UNIQ_KEY", "WAIT", "MIN_OFFSET", "MAX_OFFSET"];
+    const OWN: [&str; 3] = ["WAIT", "MIN_OFFSET", "MAX_OFFSET"];
     let kept = message.properties.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
     let properties = kept.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let targets = targets(&session.route(&message.topic)?);
     let target = targets.first().ok_or_else(|| Failure::Other(format!("{} cannot be written", message.topic)))?;
     let new = New { topic: &message.topic, flag: message.flag, properties, body: &message.body };
-    out.line(format_args!("prepare resend msg. originalMsgId={}", message.offset_id()))?;
+    out.text(format_args!("prepare resend msg. originalMsgId={}", message.offset_id()))?;
     let sent = send_to(session, target, &new)?;
     out.line(format_args!(
         "SendResult [sendStatus={}, msgId={}, offsetMsgId={}, messageQueue=MessageQueue [topic={}, brokerName={}, \
-         queueId={}], queueOffset={}]",
+         queueId={}], queueOffset={}, recallHandle=null]",
         sent.status, sent.id, sent.offset_id, message.topic, sent.broker_name, sent.queue_id, sent.queue_offset
     ))?;
     out.record(json!({"originalMsgId": message.offset_id(), "msgId": sent.id, "sendResult": sent.status}))
@@ -212,7 +216,10 @@ pub(in crate::admin) fn check_send_time(
     let amount: usize = given.number("amount")?.unwrap_or(100);
     let body = filling(given)?;
     let targets = targets(&session.route(topic)?);
-    if targets.is_empty() || amount == 0 {
+    if amount == 0 {
+        return Err(Failure::Usage("-a 0: 1 or more is needed".to_owned()));
+    }
+    if targets.is_empty() {
         return Err(Failure::Other(format!("topic {topic} cannot be written")));
     }
     const FORMAT: &str = "%-32s  %-4s  %-20s    %s";

@@ -48,9 +48,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The queues of a topic that can be read, in order.
-    pub fn all(session: &Session, topic: &str) -> Result<Vec<Source>, Failure> {
-        let route = session.route(topic)?;
+    /// The queues of a topic that can be read, in order; `route_of` is the topic whose route leads there.
+    pub fn all(session: &Session, topic: &str, route_of: &str) -> Result<Vec<Source>, Failure> {
+        let route = session.route(route_of)?;
         let mut sources = Vec::new();
         for data in route.queue_datas.iter().filter(|data| data.perm & 4 != 0) {
             let broker = route.broker_datas.iter().find(|broker| broker.broker_name == data.broker_name);

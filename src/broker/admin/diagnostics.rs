@@ -58,7 +58,7 @@ pub(super) fn all_producers(handles: &Handles) -> Answered {
         client_id: member.client_id.clone(),
         language: command::language_name(member.sender.language).to_owned(),
         last_update_timestamp: member.last_beat as i64,
-        remote_ip: member.sender.peer.to_string(),
+        remote_ip: format!("/{}", member.sender.peer),
         version: member.sender.version,
     };
     let groups = handles.clients.all_producers();

@@ -215,7 +215,7 @@ fn who_is_connected_is_told_with_addresses_and_subscriptions() {
     assert_eq!(producers.json()["connectionSet"][0]["clientId"], "a");
     assert_eq!(broker.call(1, GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "X")], &[]).code, 1);
     let all = broker.call(1, GET_ALL_PRODUCER_INFO, &[], &[]).json();
-    assert_eq!(all["data"]["CLIENT_INNER_PRODUCER"][0]["remoteIP"], "127.0.0.1:40001");
+    assert_eq!(all["data"]["CLIENT_INNER_PRODUCER"][0]["remoteIP"], "/127.0.0.1:40001");
     let who = broker.call(1, QUERY_TOPIC_CONSUME_BY_WHO, &[("topic", "T")], &[]).json();
     assert_eq!(who["groupList"], serde_json::json!(["G"]));
     let subscription = broker.call(1, QUERY_SUBSCRIPTION_BY_CONSUMER, &[("group", "G"), ("topic", "T")], &[]).json();
