@@ -71,7 +71,7 @@ impl Losses {
                 return;
             }
         };
-        let unread = leaving.map(|leaving| unread_below(handles, leaving.to)).unwrap_or_default();
+        let unread = leaving.map(|leaving| unread_of(handles, leaving)).unwrap_or_default();
         self.expiring.store(unread.iter().map(|unread| unread.messages).sum(), Ordering::Relaxed);
         told.warned.retain(|_, at| *at + WARNING_INTERVAL_MS > now);
         let new: Vec<Unread> = unread
@@ -96,7 +96,7 @@ impl Losses {
 
     /// A log file goes now: says what goes with it unconsumed, and counts it. Reads the disk.
     pub fn removing(&self, handles: &Handles, removing: Removing) {
-        let unread = unread_below(handles, removing.to);
+        let unread = unread_of(handles, removing);
         let messages: u64 = unread.iter().map(|unread| unread.messages).sum();
         if messages == 0 {
             return;
@@ -141,22 +141,25 @@ fn age_text(age_ms: Millis) -> String {
     }
 }
 
-/// What groups have not consumed below a position of the log; most messages first.
-pub fn unread_below(handles: &Handles, limit: PhyOffset) -> Vec<Unread> {
+/// What groups have not consumed of a part of the log; most messages first.
+pub fn unread_of(handles: &Handles, part: Removing) -> Vec<Unread> {
     let store = &handles.store;
-    let mut firsts: HashMap<(String, u32), u64> = HashMap::new();
+    // By queue: the first message in the part and the first behind it.
+    let mut parts: HashMap<(String, u32), (u64, u64)> = HashMap::new();
     let mut all = Vec::new();
     for group in handles.offsets.groups() {
         for topic in handles.offsets.topics_of(&group) {
             let (mut messages, mut oldest) = (0, None);
             for (id, offset) in handles.offsets.of_topic(&group, &topic) {
                 let Some(queue) = store.find_queue(&topic, QueueId(id)) else { continue };
-                let from = u64::try_from(offset).unwrap_or(0).max(queue.min().0);
+                let from = u64::try_from(offset).unwrap_or(0);
                 if from >= queue.max().0 {
                     continue;
                 }
-                let first = || first_at(handles, &queue, limit);
-                let stays = *firsts.entry((topic.clone(), id)).or_insert_with(first);
+                // A queue's own oldest message follows the log's a little later.
+                let find = || (first_at(handles, &queue, part.from), first_at(handles, &queue, part.to));
+                let (first, stays) = *parts.entry((topic.clone(), id)).or_insert_with(find);
+                let from = from.max(first);
                 if from < stays {
                     messages += stays - from;
                     let time = store.store_time(&queue, QueueOffset(from)).ok().flatten();
@@ -216,7 +219,7 @@ mod tests {
         let soon = look(7);
         assert_eq!(soon, 3, "messages 4, 6 and 8 of the first file");
         let leaving = handles.store.leaving(6 * HOUR_MS).unwrap().unwrap();
-        let unread = unread_below(handles, leaving.to);
+        let unread = unread_of(handles, leaving);
         assert_eq!(unread.len(), 1);
         assert_eq!((unread[0].group.as_str(), unread[0].topic.as_str(), unread[0].messages), ("behind", "T", soon));
         assert!(unread[0].oldest.is_some());
@@ -226,9 +229,12 @@ mod tests {
         let removing = Removing { from: PhyOffset(0), to: leaving.to, forced: false };
         losses.removing(handles, removing);
         assert_eq!(losses.removed.load(Ordering::Relaxed), soon);
+        let next = Removing { from: leaving.to, to: PhyOffset(2 << 20), forced: true };
+        losses.removing(handles, next);
+        assert_eq!(losses.removed.load(Ordering::Relaxed), soon + 5, "what went before is not counted again");
         handles.offsets.commit("behind", "T", QueueId(0), 20);
         losses.removing(handles, removing);
-        assert_eq!(losses.removed.load(Ordering::Relaxed), soon, "nothing is lost on those who consume");
+        assert_eq!(losses.removed.load(Ordering::Relaxed), soon + 5, "nothing is lost on those who consume");
         assert_eq!(look(1), 0);
     }
 

@@ -59,7 +59,9 @@ fn run(handles: &Handles, stop: &Stop) {
                 return;
             }
         }
-        match handles.save() {
+        let saved = handles.save();
+        *handles.stats.save_failure.lock() = saved.as_ref().err().map(ToString::to_string);
+        match saved {
             Ok(()) if failing => {
                 failing = false;
                 tracing::info!("consumer offsets and groups are saved again");

@@ -330,6 +330,8 @@ pub struct Stats {
     get_max_ms: AtomicU64,
     /// Queues that waited for a group of which members were there, at the last look.
     pub unconsumed_queues: AtomicU64,
+    /// Why the last save of a state file failed; `None` when all are on disk.
+    pub save_failure: Mutex<Option<String>>,
     /// When it began to count, milliseconds since the epoch.
     pub started: Millis,
     counters: RwLock<BTreeMap<Name, HashMap<String, Arc<Counter>>>>,
@@ -360,6 +362,7 @@ impl Stats {
             misses: Counter::new(now),
             get_max_ms: AtomicU64::new(0),
             unconsumed_queues: AtomicU64::new(0),
+            save_failure: Mutex::default(),
             started: now,
             counters: RwLock::default(),
             reads: RwLock::default(),

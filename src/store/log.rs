@@ -33,6 +33,11 @@ use crate::wire::message;
 const ALLOCATE_STEP: u64 = 64 << 20;
 /// The allocator thread is called when less than this is allocated ahead.
 const ALLOCATE_LOW: u64 = ALLOCATE_STEP / 2;
+/// So much of the file system the log leaves free, at most …
+const RESERVE_MAX: u64 = 256 << 20;
+/// … and at most this part of it. Queues, index and state files need room when the log has none: a log file goes only
+/// when they hold everything of it, so a log that took the last block could never be made smaller again.
+const RESERVE_PART: u64 = 20;
 /// Zeros are written in pieces of this size.
 const ZEROS_LEN: usize = 64 << 10;
 
@@ -368,7 +373,11 @@ impl CommitLog {
     fn allocate(&self, file: &LogFile, end: u64) -> Result<(), AppendError> {
         let allocated = file.allocated.load(Ordering::Acquire);
         if end > allocated {
-            let step = (end + ALLOCATE_STEP).min(self.file_size);
+            let mut step = (end + ALLOCATE_STEP).min(self.file_size);
+            if self.room_left(step - allocated).is_err() {
+                step = end;
+                self.room_left(end - allocated).map_err(AppendError::NoSpace)?;
+            }
             let done = file.file.allocate(allocated, step - allocated).map(|()| step).or_else(|error| {
                 // The disk is nearly full: take what this batch needs, to the last block.
                 if is_no_space(error.kind()) {
@@ -386,6 +395,25 @@ impl CommitLog {
             self.want_allocation();
         }
         Ok(())
+    }
+
+    /// Whether `len` more bytes leave enough for what is not the log, or why not.
+    fn room_left(&self, len: u64) -> Result<(), String> {
+        // What cannot be asked is found out by trying.
+        let Ok(space) = self.disk.space(&self.dir) else { return Ok(()) };
+        if space.used == 0 && space.free == 0 {
+            return Ok(());
+        }
+        let reserve = (space.used.saturating_add(space.free) / RESERVE_PART).min(RESERVE_MAX);
+        if space.free >= len.saturating_add(reserve) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} has {} KiB free, and {} KiB are kept for queues, index and state files",
+            self.dir.display(),
+            space.free >> 10,
+            reserve >> 10
+        ))
     }
 
     fn refusal(&self, error: StepError) -> AppendError {
@@ -682,13 +710,17 @@ impl CommitLog {
         if allocated < self.file_size && used + ALLOCATE_LOW > allocated {
             let until = (used + ALLOCATE_STEP).min(self.file_size);
             let step = until.saturating_sub(allocated);
+            if self.room_left(step).is_err() {
+                // Appends take what they need, or are refused with the reason.
+                return Ok(());
+            }
             current
                 .file
                 .allocate(allocated, step)
                 .map_err(|error| StepError::new("allocate blocks of", &current.path, error))?;
             current.allocated.fetch_max(until, Ordering::AcqRel);
         }
-        if !has_next {
+        if !has_next && self.room_left(ALLOCATE_STEP.min(self.file_size)).is_ok() {
             let next = self.open_or_make(current.start + self.file_size)?;
             let first = ALLOCATE_STEP.min(self.file_size);
             next.file.allocate(0, first).map_err(|error| StepError::new("allocate blocks of", &next.path, error))?;

@@ -200,7 +200,9 @@ impl HintFile {
     pub fn open(disk: &dyn Disk, path: PathBuf, hint: Hint) -> Result<Self, StepError> {
         let file = disk.open(&path, Open::Create).map_err(|error| StepError::new("make", &path, error))?;
         if file.len().map_err(|error| StepError::new("look at", &path, error))? != 2 * HINT_SLOT {
+            // With its blocks: on a disk without a free one it can still be written.
             file.set_len(2 * HINT_SLOT)
+                .and_then(|()| file.write_all_at(&[0; 2 * HINT_SLOT as usize], 0))
                 .and_then(|()| file.sync_all())
                 .map_err(|error| StepError::new("make", &path, error))?;
         }
@@ -221,6 +223,11 @@ impl HintFile {
 /// Makes `abort`, durably: its presence tells Java and us that the store is in use; its content only us by whom. It is
 /// there with its whole content or not at all: without it our own hint would not be believed.
 pub(super) fn write_abort(disk: &dyn Disk, root: &Path, token: u64) -> Result<(), StepError> {
+    // After a crash it is there as it has to be: a disk without a free block need not keep a broker from starting.
+    let there = read_abort(disk, root).map_err(|error| StepError::new("read", root.join("abort"), error))?;
+    if there == (true, Some(token)) {
+        return Ok(());
+    }
     let path = root.join("abort");
     let prepared = root.join("abort.tmp");
     let text = format!("{} {token:016x}\n", std::process::id());

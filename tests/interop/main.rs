@@ -9,6 +9,7 @@ mod clients;
 mod cluster;
 mod delays;
 mod everyday;
+mod full_disk;
 mod items;
 mod killed;
 mod matrix;

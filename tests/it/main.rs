@@ -9,6 +9,7 @@ mod command_line;
 mod configuration;
 mod doctor;
 mod documentation;
+mod full_disk;
 mod harness;
 mod kill;
 mod monitor;

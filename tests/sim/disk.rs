@@ -64,6 +64,8 @@ struct State {
     crash_at: Option<u64>,
     crashed: bool,
     faults: Vec<Fault>,
+    /// The operation with this number fails with this kind; gone when it did.
+    fail_at: Option<(u64, io::ErrorKind)>,
     /// Bytes of the file system, `None`: no matter how many.
     capacity: Option<u64>,
     /// Changing operations by name.
@@ -98,6 +100,17 @@ impl SimDisk {
 
     pub fn fail(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// Has the `after`-th changing operation from now on fail.
+    pub fn fail_after(&self, after: u64, kind: io::ErrorKind) {
+        let mut state = self.state();
+        state.fail_at = Some((state.operations + after, kind));
+    }
+
+    /// Whether that operation is still to come.
+    pub fn is_to_fail(&self) -> bool {
+        self.state().fail_at.is_some()
     }
 
     pub fn heal(&self) {
@@ -247,6 +260,9 @@ impl State {
         if self.crash_at.is_some_and(|at| self.operations >= at) {
             self.crashed = true;
             return Err(crashed());
+        }
+        if let Some((_, kind)) = self.fail_at.take_if(|(at, _)| *at == self.operations) {
+            return Err(kind.into());
         }
         self.fault(name, path)
     }

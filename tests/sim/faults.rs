@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use rocketmq::base::clock::Clock;
 use rocketmq::base::position::QueueId;
-use rocketmq::store::{AppendError, Batch, CloseError, FlushMode};
+use rocketmq::store::{AppendError, Batch, CloseError, FlushMode, Retention};
 
 use super::disk::{Fault, Loss, SimDisk};
 use super::{BEGIN, open, put, read_all, record, small};
@@ -197,4 +197,106 @@ fn with_several_threads_and_a_full_disk_exactly_the_acknowledged_messages_exist(
     drop(store);
     let (store, _) = open(&disk, &config, &clock).unwrap();
     assert_eq!(read_all(&store, "T", 0), acknowledged);
+}
+
+/// A run in which one operation, whichever it is, finds the disk full or broken. The messages of queue 0 of T that were
+/// acknowledged are there under their numbers, what was refused never is, reading goes on, and recovery is a clean one.
+fn one_operation_fails(at: u64, kind: ErrorKind, mode: FlushMode, loss: Loss) -> bool {
+    let what = format!("operation {at}, {kind}, {mode:?}, {loss:?}");
+    let disk = SimDisk::default();
+    let clock = Clock::manual(BEGIN);
+    let retention = Retention {
+        delete_hours: (0..24).collect(),
+        reserved_ms: 5000,
+        interval_ms: 0,
+        log_file_pause_ms: 0,
+        ..Retention::default()
+    };
+    let config = rocketmq::store::Config { flush_mode: mode, retention, ..small(4096) };
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    disk.fail_after(at, kind);
+    let (mut acknowledged, mut durable): (Vec<String>, usize) = (Vec::new(), 0);
+    let mut serial = 0;
+    // A batch whose write failed on a broken disk: nobody can say how much of it is there, and nobody was told it is.
+    let mut unknown: Vec<String> = Vec::new();
+    let mut errors: Vec<String> = Vec::new();
+    for _ in 0..14 {
+        clock.advance(1000);
+        let bodies: Vec<String> = (serial..serial + 7).map(|number| format!("m{number} {}", "x".repeat(150))).collect();
+        serial += 7;
+        let put = put(&store, "T", 0, &bodies);
+        match &put {
+            Ok(()) => acknowledged.extend(bodies),
+            Err(AppendError::Poisoned(_)) if unknown.is_empty() => unknown = bodies,
+            Err(_) => {}
+        }
+        let before = acknowledged.len();
+        let flushed = store.flush_step();
+        if flushed.is_ok() {
+            durable = before;
+        }
+        errors.extend(put.err().map(|error| error.to_string()));
+        errors.extend(flushed.err().map(|error| error.to_string()));
+        errors.extend(store.derive_step().err().map(|error| error.to_string()));
+        errors.extend(store.allocate_step().err().map(|error| error.to_string()));
+        errors.extend(store.clean_step().err().map(|error| error.to_string()));
+    }
+    let fired = !disk.is_to_fail();
+    if fired && store.write_state().is_ok() {
+        let bodies = ["after it passed".to_string()];
+        put(&store, "T", 0, &bodies).unwrap_or_else(|error| panic!("{what}: {error}"));
+        acknowledged.extend(bodies);
+    }
+    for error in &errors {
+        assert!(error.contains("/store"), "{what}: `{error}` names no path");
+    }
+    let visible = |store: &rocketmq::store::Store| -> (usize, Vec<String>) {
+        let found = read_all(store, "T", 0);
+        let min = found.first().map_or(0, |(number, _)| *number as usize);
+        (min, found.into_iter().map(|(_, body)| body).collect())
+    };
+    let (min, found) = visible(&store);
+    let shown = if mode == FlushMode::Sync { durable } else { acknowledged.len() };
+    assert!(found.len() + min >= shown, "{what}: {} of {shown}", found.len() + min);
+    assert_eq!(found, acknowledged[min..min + found.len()], "{what}: what is served was acknowledged");
+    drop(store);
+    let disk = disk.after(loss, &mut fastrand::Rng::with_seed(at));
+    let (store, report) = open(&disk, &config, &clock).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (min, found) = visible(&store);
+    assert!(min + found.len() >= durable, "{what}: {} of {durable}; {report:?}", min + found.len());
+    // Under sync flush nobody was told of what is not flushed.
+    if loss == Loss::Nothing && mode == FlushMode::Async {
+        let have = min + found.len();
+        assert!(have >= acknowledged.len(), "{what}: {have} of {}; {errors:?}; {report:?}", acknowledged.len());
+    }
+    acknowledged.extend(unknown);
+    let kept = acknowledged.get(min..min + found.len());
+    assert_eq!(
+        Some(&found[..]),
+        kept,
+        "{what}: only what was acknowledged comes back, or whole messages of that batch"
+    );
+    put(&store, "T", 0, &["on".to_string()]).unwrap_or_else(|error| panic!("{what}: {error}"));
+    store.derive_step().unwrap();
+    store.close().unwrap_or_else(|error| panic!("{what}: {error}"));
+    fired
+}
+
+#[test]
+fn whichever_operation_finds_the_disk_full_or_broken_what_was_acknowledged_is_there_and_what_was_refused_is_not() {
+    let mut operations = 0;
+    for (mode, kind, loss) in [
+        (FlushMode::Async, ErrorKind::StorageFull, Loss::Nothing),
+        (FlushMode::Sync, ErrorKind::StorageFull, Loss::Everything),
+        (FlushMode::Async, ErrorKind::Other, Loss::Everything),
+        (FlushMode::Sync, ErrorKind::Other, Loss::Nothing),
+    ] {
+        let mut at = 1;
+        while one_operation_fails(at, kind, mode, loss) {
+            at += 1;
+        }
+        operations += at - 1;
+    }
+    println!("{operations} operations failed, one in each run");
+    assert!(operations > 400, "{operations}");
 }

@@ -102,6 +102,9 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     if let Some(refusal) = &disk.refusal {
         tell("diskRefusal", refusal.clone());
     }
+    if let Some(failure) = &*stats.save_failure.lock() {
+        tell("stateFileFailure", failure.clone());
+    }
     tell("expiringUnconsumedMessages", handles.losses.expiring.load(Ordering::Relaxed).to_string());
     tell("removedUnconsumedMessages", handles.losses.removed.load(Ordering::Relaxed).to_string());
     tell("unconsumedQueues", stats.unconsumed_queues.load(Ordering::Relaxed).to_string());

@@ -10,9 +10,11 @@ use super::*;
 use crate::base::disk::{DirEntry, DiskFile, DiskLock, DiskSpace, LockError, Open};
 use crate::wire::codes::response;
 
-/// What a test switches on; the state files stay well.
+/// What a test switches on.
 #[derive(Debug, Default)]
 struct Faults {
+    /// Writes to state files find the disk full.
+    full_state: AtomicBool,
     /// Writes to the commit log find the disk full.
     full: AtomicBool,
     /// Writes to the commit log fail.
@@ -69,6 +71,7 @@ struct FaultyFile {
     file: Arc<dyn DiskFile>,
     faults: Option<Arc<Faults>>,
     all: Arc<Faults>,
+    is_state: bool,
 }
 
 impl DiskFile for FaultyFile {
@@ -85,6 +88,9 @@ impl DiskFile for FaultyFile {
 
     fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
         self.faults.as_ref().map_or(Ok(()), |faults| faults.check_write())?;
+        if self.is_state && Faults::is(&self.all.full_state) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.write_all_at(buf, pos)
     }
 
@@ -122,7 +128,8 @@ impl Disk for FaultyDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let in_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
         let faults = in_log.then(|| self.0.clone());
-        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, how)?, faults, all: self.0.clone() }))
+        let is_state = path.parent().is_some_and(|dir| dir.ends_with("config"));
+        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, how)?, faults, all: self.0.clone(), is_state }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -206,6 +213,80 @@ fn a_full_disk_refuses_sends_and_they_are_taken_again_when_there_is_room() {
         let info = client.call(request::GET_BROKER_RUNTIME_INFO, &[], &[]);
         let info: serde_json::Value = serde_json::from_slice(&info.body).unwrap();
         assert_eq!(info["table"]["putMessageFailedTimes"], "3");
+    }
+}
+
+#[test]
+fn past_the_limit_sends_are_refused_with_path_ratio_and_limit_and_taken_again_by_themselves() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-nearly-full", loops, false);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "before", "").code, 0);
+        let at = |percent| faults.used_percent.store(percent, Ordering::Release);
+        let mut put_until = |code: i32, body: &str| {
+            // The disk is looked at every second.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                let answer = client.put("T", 0, body, "");
+                if answer.code == code {
+                    return answer;
+                }
+                assert!(Instant::now() < deadline, "{answer:?}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        at(91);
+        let answer = put_until(response::SERVICE_NOT_AVAILABLE, "x");
+        for part in ["commitlog is 91 % full", "9216 MiB are free", "the limit is 90 %", "go on by themselves at 89 %"]
+        {
+            assert!(answer.remark.contains(part), "{part} in {answer:?}");
+        }
+        let table = |client: &mut TestClient| {
+            let body = client.call(request::GET_BROKER_RUNTIME_INFO, &[], &[]).body;
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap()["table"].clone()
+        };
+        let told = table(&mut broker.connect());
+        assert_eq!((&told["diskLevel"], &told["commitLogDiskRatio"]), (&"refusing".into(), &"0.91".into()));
+        assert!(told["diskRefusal"].as_str().is_some_and(|refusal| refusal.contains("91 % full")));
+        at(50);
+        put_until(0, "x");
+        assert_eq!(table(&mut broker.connect())["diskLevel"], "ok");
+    }
+}
+
+#[test]
+fn state_files_that_cannot_be_written_are_told_and_written_when_there_is_room() {
+    for loops in LOOPS {
+        let (broker, faults) = start("fault-state", loops, false);
+        let mut client = broker.connect();
+        assert_eq!(client.put("T", 0, "before", "").code, 0);
+        Faults::set(&faults.full_state, true);
+        let fields = [("consumerGroup", "G"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "1")];
+        assert_eq!(client.call(request::UPDATE_CONSUMER_OFFSET, &fields, &[]).code, 0, "it holds in memory");
+        let mut told_until = |is_there: bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                let body = client.call(request::GET_BROKER_RUNTIME_INFO, &[], &[]).body;
+                let info: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                let told = info["table"]["stateFileFailure"].as_str().map(str::to_owned);
+                if told.is_some() == is_there {
+                    return told.unwrap_or_default();
+                }
+                assert!(Instant::now() < deadline, "{info}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let told = told_until(true);
+        assert!(told.contains("consumerOffset.json") || told.contains("subscriptionGroup.json"), "{told}");
+        let mut client = broker.connect();
+        let refused = client.put("NewTopic", 0, "x", "");
+        assert_ne!(refused.code, 0, "a topic that is not on disk does not exist");
+        assert!(refused.remark.contains("topics.json"), "{refused:?}");
+        assert_eq!(client.put("T", 0, "after", "").code, 0, "the log is well");
+        assert_eq!(client.pull("T", 0, 0).messages().len(), 2);
+        Faults::set(&faults.full_state, false);
+        told_until(false);
+        assert_eq!(client.put("NewTopic", 0, "x", "").code, 0);
     }
 }
 
