@@ -53,6 +53,11 @@ impl Cluster {
         Cluster { namesrv: address.to_string(), broker, _processes: vec![process, namesrv], folder }
     }
 
+    /// Java's servers of a version.
+    pub fn of_java(version: &str, name: &str) -> Cluster {
+        Cluster::java(version, Folder::new(name), &[])
+    }
+
     fn java(version: &str, folder: Folder, lines: &[(&str, &str)]) -> Cluster {
         let namesrv = JavaServer::namesrv(version, folder.path(), "namesrv");
         let address = namesrv.address.to_string();
