@@ -232,7 +232,8 @@ fn one_operation_fails(at: u64, kind: ErrorKind, mode: FlushMode, loss: Loss) ->
         }
         let before = acknowledged.len();
         let flushed = store.flush_step();
-        if flushed.is_ok() {
+        // Once a flush has failed, a later one has nothing to do and promises nothing.
+        if flushed.is_ok() && store.write_state().is_ok() {
             durable = before;
         }
         errors.extend(put.err().map(|error| error.to_string()));
