@@ -274,11 +274,11 @@ impl Load for Producing {
         }
         self.counts.refused += 1;
         self.paused.push_back((now + REFUSED_PAUSE_NS, conn));
-        if !self.refusals.contains_key(&answer.code) {
+        self.refusals.entry(answer.code).or_insert_with(|| {
             let told: String = String::from_utf8_lossy(header).chars().take(400).collect();
             eprintln!("send refused with code {}: {told}", answer.code);
-            self.refusals.insert(answer.code, told);
-        }
+            told
+        });
     }
 
     fn due(&mut self, now: u64, outputs: &mut Outputs<'_>) {
