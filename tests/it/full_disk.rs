@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC: &str = "FullDisk";
 const DISK_MIB: u64 = 96;
-const BODY: [u8; 64 << 10] = [b'x'; 64 << 10];
+static BODY: [u8; 64 << 10] = [b'x'; 64 << 10];
 /// Files so small that the disk holds many, and steps so quick that a test need not wait for them.
 const CONF: &str = "brokerName=broker-a\nbrokerIP1=127.0.0.1\nmappedFileSizeCommitLog=4194304\n\
     mappedFileSizeConsumeQueue=20000\nmaxHashSlotNum=1000\nmaxIndexNum=4000\nflushIntervalConsumeQueue=100\n\
