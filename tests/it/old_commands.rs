@@ -248,7 +248,7 @@ cd $ROCKETMQ_HOME/bin
 nohup sh mqnamesrv -c $HOME/namesrv.properties > $HOME/namesrv.out 2>&1 &
 namesrv=$!
 wait_for "The Name Server boot success" $HOME/namesrv.out
-nohup sh mqbroker -n "127.0.0.1:$NAMESRV_PORT" -c $ROCKETMQ_HOME/conf/2m-noslave/broker-a.properties > $HOME/broker.out 2>&1 &
+nohup sh mqbroker -n "127.0.0.1:$NAMESRV_PORT" -c $ROCKETMQ_HOME/conf/2m-2s-sync/broker-a.properties > $HOME/broker.out 2>&1 &
 broker=$!
 wait_for "The broker\[broker-a, .*\] boot success" $HOME/broker.out
 wait_for "The broker\[broker-a, .*\] boot success" $HOME/logs/rocketmqlogs/broker.log
@@ -283,15 +283,15 @@ fn an_operators_session_with_nohup_and_mqshutdown_works_verbatim() {
         let home = Folder::new("operator");
         let ports = Ports::free();
         let installed = home.join("rocketmq");
-        fs::create_dir_all(installed.join("conf/2m-noslave")).expect("the folder is ours");
+        fs::create_dir_all(installed.join("conf/2m-2s-sync")).expect("the folder is ours");
         for part in ["bin", "benchmark"] {
             std::os::unix::fs::symlink(repository().join("packaging/home").join(part), installed.join(part))
                 .expect("a link");
         }
         home.file("namesrv.properties", &format!("listenPort={}\nbindAddress=127.0.0.1\n", ports.namesrv));
-        let shipped = fs::read_to_string(repository().join("conf/2m-noslave/broker-a.properties")).expect("shipped");
+        let shipped = fs::read_to_string(repository().join("conf/2m-2s-sync/broker-a.properties")).expect("shipped");
         let file = format!("{shipped}listenPort={}\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.1\n", ports.broker);
-        home.file("rocketmq/conf/2m-noslave/broker-a.properties", &file);
+        home.file("rocketmq/conf/2m-2s-sync/broker-a.properties", &file);
         let mut command = Command::new(alone[0]);
         command.args(&alone[1..]).args([shell, "-c", OPERATOR]);
         surroundings(&mut command, &home);
