@@ -23,7 +23,11 @@ final class LitePull {
             consumer.setAutoCommit(false);
             consumer.assign(consumer.fetchMessageQueues(topic));
             for (MessageQueue queue : consumer.fetchMessageQueues(topic)) {
-                consumer.seek(queue, consumer.offsetForTimestamp(queue, 0L));
+                // No seek: the client hands out what a pull under way brings, and then the same again from where it sought.
+                long first = consumer.offsetForTimestamp(queue, 0L);
+                if (first != 0) {
+                    throw new IllegalStateException(queue + " begins at " + first);
+                }
             }
         }
         Peer.say("event", "started");
