@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::server::{ServerError, listen};
-use crate::base::shutdown;
+use crate::base::{machine, shutdown};
 
 mod io_door;
 
@@ -100,6 +100,8 @@ impl HttpServer {
             .enable_io()
             .enable_time()
             .thread_name("http-slow")
+            // A large page takes a core for tens of milliseconds, and messages do not wait for it.
+            .on_thread_start(machine::stand_back)
             .max_blocking_threads(1)
             .build()
             .map_err(|source| ServerError::Start { what: "the HTTP server".into(), source })?;
@@ -120,6 +122,7 @@ impl HttpServer {
         let HttpServer { listener, addr, runtime } = self;
         let (stop, mut stopped) = shutdown::channel();
         let serve = move || {
+            machine::stand_back();
             runtime.block_on(async move {
                 tokio::select! {
                     () = stopped.stopped() => {}
