@@ -149,6 +149,8 @@ pub struct InProcess {
     pub log: Log,
     /// The home folder.
     pub home: Option<PathBuf>,
+    /// Keys that a flag sets at every start, whatever was changed, each with the flag.
+    pub flags: Vec<(&'static str, &'static str)>,
 }
 
 impl Surroundings for InProcess {
@@ -175,6 +177,10 @@ impl Surroundings for InProcess {
     fn written(&self, name: &str, value: &str) -> Option<String> {
         let setting = Setting::find(name).filter(|setting| setting.unit != Unit::Address)?;
         setting.unit.write(value)
+    }
+
+    fn flag_over(&self, key: &str) -> Option<&'static str> {
+        self.flags.iter().find(|(set, _)| *set == key).map(|(_, flag)| *flag)
     }
 
     fn in_force(&self, name: &str) -> Option<String> {

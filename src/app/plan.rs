@@ -47,6 +47,8 @@ pub struct Plan {
     pub file: Option<(String, usize)>,
     /// Settings that were changed while it ran, which win over the file.
     pub kept: Vec<Kept>,
+    /// Keys that a flag sets at every start, whatever was changed, each with the flag.
+    pub flags: Vec<(&'static str, &'static str)>,
 }
 
 /// A name server to be started.
@@ -99,6 +101,7 @@ pub fn dev(args: &cli::Dev) -> Result<Plan, Vec<String>> {
     settings.broker.namesrv_addrs = vec![format!("127.0.0.1:{}", args.namesrv_port)];
     let advertised = advertise::choose_for_development(args.advertise, &candidates);
     plan.development = true;
+    plan.flag_wins("`rocketmq dev`", &["listenPort", "namesrvAddr"]);
     plan.namesrv = Some(NamesrvPlan { config: namesrv, data: data.join("namesrv") });
     plan.broker = Some(BrokerPlan::new(settings, data.join("store"), advertised, candidates));
     plan.bounded()
@@ -273,7 +276,8 @@ impl Plan {
     }
 
     /// Warns that a flag wins over what was changed while the role ran.
-    fn flag_wins(&mut self, flag: &str, keys: &[&str]) {
+    fn flag_wins(&mut self, flag: &'static str, keys: &[&'static str]) {
+        self.flags.extend(keys.iter().map(|key| (*key, flag)));
         for Kept { path, change, .. } in self.kept.iter().filter(|kept| keys.contains(&kept.change.key.as_str())) {
             let (key, value) = (&change.key, &change.value);
             self.warnings.push(format!("{}: {key}={value} does not count: {flag} wins over it", path.display()));

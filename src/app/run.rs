@@ -60,7 +60,7 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     let broker = broker.transpose().map_err(told)?;
     let name_server_settings = name_server.as_ref().map(|bound| bound.settings());
     if let Some(settings) = &name_server_settings {
-        settings.surround(in_process(Role::Namesrv, &log));
+        settings.surround(in_process(Role::Namesrv, plan, &log));
     }
     let monitor = Monitor::start(plan, &clock)?;
     let figures = name_server.as_ref().map(|bound| bound.figures());
@@ -82,7 +82,7 @@ fn start_and_stop(what: &str, plan: &Plan, again: &dyn Fn() -> Result<Plan, Vec<
     }
     let broker = broker.map(|opened| opened.start(control.clone())).transpose().map_err(told)?;
     if let Some(broker) = &broker {
-        broker.handles().changes.surround(in_process(Role::Broker, &log));
+        broker.handles().changes.surround(in_process(Role::Broker, plan, &log));
         monitor.has_broker(broker.metrics());
         // Whoever reads "ready" may ask a name server for the broker at once.
         let registration = broker.handles().registration.clone();
@@ -189,8 +189,9 @@ fn serves(plan: &Plan) -> String {
     namesrv.into_iter().chain(broker).collect::<Vec<_>>().join("; ")
 }
 
-fn in_process(role: Role, log: &logging::Log) -> Arc<overlays::InProcess> {
-    Arc::new(overlays::InProcess { role, log: log.clone(), home: std::env::var_os("HOME").map(Into::into) })
+fn in_process(role: Role, plan: &Plan, log: &logging::Log) -> Arc<overlays::InProcess> {
+    let (home, flags) = (std::env::var_os("HOME").map(Into::into), plan.flags.clone());
+    Arc::new(overlays::InProcess { role, log: log.clone(), home, flags })
 }
 
 /// What became of the keys of the file, and what was changed since.

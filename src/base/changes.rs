@@ -401,6 +401,8 @@ pub trait Surroundings: Send + Sync + fmt::Debug {
     fn translate(&self, name: &str, value: &str) -> Option<Result<Vec<(String, String)>, String>>;
     /// A value of a key as our name for it has it; `None` if the name is none of ours.
     fn written(&self, name: &str, value: &str) -> Option<String>;
+    /// The flag of the command line that wins over a key, by Java's name, at every start.
+    fn flag_over(&self, key: &str) -> Option<&'static str>;
     /// The value in force of a setting of the process, such as `log.level`; `None` if it is none.
     fn in_force(&self, name: &str) -> Option<String>;
     /// Checks a new value for a setting of the process without applying it.
@@ -463,7 +465,14 @@ impl Changes {
 
     /// One line for all keys, with the values as the names that were asked for have them.
     pub fn say(&self, all: &[Told]) -> String {
-        told(&all.iter().map(|told| self.in_words(told.clone())).collect::<Vec<_>>())
+        all.iter().map(|told| self.say_one(told)).collect::<Vec<_>>().join("; ")
+    }
+
+    fn say_one(&self, told: &Told) -> String {
+        let kept = matches!(told.fate, Fate::Applied { .. } | Fate::Stored { .. });
+        let flag = self.surroundings.get().filter(|_| kept).and_then(|known| known.flag_over(&told.key));
+        let flag = flag.map_or_else(String::new, |flag| format!(", but {flag} wins over it at the next start"));
+        format!("{}{flag}", self.in_words(told.clone()))
     }
 
     fn in_words(&self, told: Told) -> Told {

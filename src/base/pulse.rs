@@ -16,7 +16,7 @@ pub struct Beat(Arc<Heart>);
 #[derive(Debug)]
 struct Heart {
     name: String,
-    patience: Duration,
+    patience_ms: AtomicU64,
     born: Instant,
     /// Milliseconds after `born`.
     last_ms: AtomicU64,
@@ -26,7 +26,8 @@ impl Beat {
     /// A part that beats now. `patience` is how long it may be silent: well above its own interval and the longest
     /// thing that it does between two beats.
     pub fn new(name: impl Into<String>, patience: Duration) -> Beat {
-        Beat(Arc::new(Heart { name: name.into(), patience, born: Instant::now(), last_ms: AtomicU64::new(0) }))
+        let (patience_ms, last_ms) = (AtomicU64::new(patience.as_millis() as u64), AtomicU64::new(0));
+        Beat(Arc::new(Heart { name: name.into(), patience_ms, born: Instant::now(), last_ms }))
     }
 
     /// It gets on. One reading of the clock and one store.
@@ -35,6 +36,13 @@ impl Beat {
         if self.0.last_ms.load(Ordering::Relaxed) != ENDED {
             self.0.last_ms.store(now_ms, Ordering::Relaxed);
         }
+    }
+
+    /// It gets on, and may be silent for another time than before until its next beat.
+    pub fn beat_for(&self, patience: Duration) {
+        self.beat();
+        // After the beat, and read before it: a shorter patience never counts from an older beat.
+        self.0.patience_ms.store(patience.as_millis() as u64, Ordering::Release);
     }
 
     /// It has ended and is not missed: a flusher whose log can no longer be written, a loop that was stopped.
@@ -75,8 +83,9 @@ impl Pulse {
     /// What no longer gets on, in words for a person; `None` while everything does.
     pub fn stuck(&self) -> Option<String> {
         let silent = |part: &Beat| {
-            let silent = part.silent().filter(|silent| *silent > part.0.patience)?;
-            let (name, allowed) = (part.name(), part.0.patience.as_secs());
+            let patience = Duration::from_millis(part.0.patience_ms.load(Ordering::Acquire));
+            let silent = part.silent().filter(|silent| *silent > patience)?;
+            let (name, allowed) = (part.name(), patience.as_secs());
             Some(format!("{name} has not got on for {} s (allowed: {allowed} s)", silent.as_secs()))
         };
         let told: Vec<_> = self.parts.iter().filter_map(silent).collect();
@@ -98,6 +107,8 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(pulse.stuck().as_deref(), Some("hasty has not got on for 0 s (allowed: 0 s)"));
+        hasty.beat_for(Duration::from_secs(3600));
+        assert_eq!(pulse.stuck(), None, "it said that it will be silent for longer");
         hasty.end();
         hasty.beat();
         assert_eq!((pulse.stuck(), hasty.silent()), (None, None), "who has ended is not missed");

@@ -3,6 +3,7 @@
 //! the full table, because a 4.9 name server never completes one that began with a part of it.
 //!
 //! One task per name server; a dead one delays nobody. Changes that arrive while a round is under way go with the next.
+//! The list of name servers may change at any time: a new one gets a task, one that is no longer named is left.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::base::shutdown::Shutdown;
@@ -77,7 +78,7 @@ pub struct Registration {
     client: Client,
     /// Number of changes so far.
     changes: Arc<watch::Sender<u64>>,
-    servers: Arc<[NameServer]>,
+    servers: Arc<watch::Sender<Vec<Arc<NameServer>>>>,
     /// What is told from the next round on; none before the start.
     identity: Arc<RwLock<Option<Arc<Identity>>>>,
 }
@@ -85,16 +86,36 @@ pub struct Registration {
 impl Registration {
     /// For these name servers; nothing is sent before `start`.
     pub fn new(namesrv_addrs: &[String]) -> Self {
-        let servers = namesrv_addrs
-            .iter()
-            .map(|addr| NameServer { addr: addr.clone(), standing: watch::Sender::new(Standing::default()) })
-            .collect();
-        Registration {
+        let this = Registration {
             client: Client::new(),
             changes: Arc::new(watch::Sender::new(1)),
-            servers,
+            servers: Arc::default(),
             identity: Arc::default(),
-        }
+        };
+        this.change_name_servers(namesrv_addrs);
+        this
+    }
+
+    /// From now on these are the name servers: new ones are told of the broker, those that are not named any more that it
+    /// goes. Done when `settings_changed` is.
+    pub fn change_name_servers(&self, namesrv_addrs: &[String]) {
+        self.servers.send_if_modified(|servers| {
+            let mut wanted: Vec<Arc<NameServer>> = Vec::with_capacity(namesrv_addrs.len());
+            for addr in namesrv_addrs {
+                if wanted.iter().any(|server| server.addr == *addr) {
+                    continue; // Named twice.
+                }
+                let known = servers.iter().find(|server| server.addr == *addr).cloned();
+                wanted.push(known.unwrap_or_else(|| Arc::new(NameServer::new(addr))));
+            }
+            let changed = !wanted.iter().map(Arc::as_ptr).eq(servers.iter().map(Arc::as_ptr));
+            *servers = wanted;
+            changed
+        });
+    }
+
+    fn listed(&self) -> Vec<Arc<NameServer>> {
+        self.servers.borrow().clone()
     }
 
     /// The name servers, each with whether it has this broker and answered the last call.
@@ -103,7 +124,7 @@ impl Registration {
             let standing = *server.standing.borrow();
             standing.registered > 0 && !standing.unreachable
         };
-        self.servers.iter().map(|server| (server.addr.clone(), known(server))).collect()
+        self.listed().iter().map(|server| (server.addr.clone(), known(server))).collect()
     }
 
     /// Says that a topic changed; done when every reachable name server knows, or after two seconds.
@@ -111,18 +132,25 @@ impl Registration {
         self.told(&format!("topic {topic}")).await;
     }
 
-    /// Changes what the name servers are told of the broker; done as `topic_changed`.
-    pub async fn identity_changed(&self, change: impl FnOnce(&mut Identity)) {
+    /// Changes what the name servers are told of the broker from the next round on.
+    pub fn change_identity(&self, change: impl FnOnce(&mut Identity)) {
         if let Some(identity) = self.identity.write().as_mut() {
             change(Arc::make_mut(identity));
         }
+    }
+
+    /// Says that what they are told, or who is told, was changed; done as `topic_changed`.
+    pub async fn settings_changed(&self) {
         self.told("the broker's new settings").await;
     }
 
     async fn told(&self, what: &str) {
         let change = self.change();
+        if self.identity.read().is_none() {
+            return; // Nobody is told anything before the start.
+        }
         let all_know = async {
-            for server in self.servers.iter() {
+            for server in self.listed() {
                 let mut standing = server.standing.subscribe();
                 let knows = |standing: &Standing| standing.registered >= change || standing.unreachable;
                 if standing.wait_for(knows).await.is_err() {
@@ -140,50 +168,68 @@ impl Registration {
         self.change();
     }
 
-    /// Starts one task per name server on the runtime `handle`; they end when `shutdown` says so.
+    /// Starts on the runtime `handle` what keeps the broker registered; it ends when `shutdown` says so.
     pub fn start(
         &self,
         identity: Identity,
         topics: Arc<Topics>,
         handle: &tokio::runtime::Handle,
         shutdown: &Shutdown,
-    ) -> Vec<JoinHandle<()>> {
+    ) -> JoinHandle<()> {
         *self.identity.write() = Some(Arc::new(identity));
-        (0..self.servers.len())
-            .map(|index| {
-                let this = self.clone();
+        let (this, shutdown) = (self.clone(), shutdown.clone());
+        handle.spawn(async move { this.keep_all_registered(topics, shutdown).await })
+    }
+
+    /// One task for each name server that is listed; each ends by itself when it is not any more.
+    async fn keep_all_registered(&self, topics: Arc<Topics>, mut shutdown: Shutdown) {
+        let mut list = self.servers.subscribe();
+        let mut tasks = JoinSet::new();
+        let mut served: Vec<Arc<NameServer>> = Vec::new();
+        while !shutdown.is_stopping() {
+            let listed = list.borrow_and_update().clone();
+            for server in listed.iter().filter(|server| !is_listed(&served, server)) {
+                let (this, server) = (self.clone(), server.clone());
                 let (topics, shutdown) = (topics.clone(), shutdown.clone());
-                handle.spawn(async move { this.keep_registered(index, &topics, shutdown).await })
-            })
-            .collect()
+                tasks.spawn(async move { this.keep_registered(&server, &topics, shutdown).await });
+            }
+            served = listed;
+            tokio::select! {
+                changed = list.changed() => if changed.is_err() { break },
+                Some(ended) = tasks.join_next() => log_panic(ended),
+                () = shutdown.stopped() => {}
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
+        }
     }
 
     /// Tells every name server that this broker goes. To be called when the tasks have ended.
     pub async fn unregister(&self, identity: &Identity) {
-        let calls: Vec<_> = self
-            .servers
-            .iter()
-            .map(|server| {
-                let (client, addr, identity) = (self.client.clone(), server.addr.clone(), identity.clone());
-                tokio::spawn(async move {
-                    let ext = [
-                        ("brokerName", Value::Str(&identity.broker_name)),
-                        ("brokerAddr", Value::Str(&identity.broker_addr.to_string())),
-                        ("clusterName", Value::Str(&identity.cluster_name)),
-                        ("brokerId", Value::I64(identity.broker_id as i64)),
-                    ];
-                    client.call(&addr, request::UNREGISTER_BROKER, &ext, &[], UNREGISTER_TIMEOUT).await
-                })
-            })
-            .collect();
-        for call in calls {
-            match call.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::info!("not unregistered, the entry will expire by itself: {error}"),
-                Err(error) => tracing::warn!("unregistering failed: {error}"),
-            }
+        let mut calls = JoinSet::new();
+        for server in self.listed() {
+            let (this, identity) = (self.clone(), identity.clone());
+            calls.spawn(async move { this.leave(&server.addr, &identity).await });
+        }
+        while let Some(ended) = calls.join_next().await {
+            log_panic(ended);
         }
         self.client.close();
+    }
+
+    /// UNREGISTER_BROKER at one name server.
+    async fn leave(&self, addr: &str, identity: &Identity) {
+        let ext = [
+            ("brokerName", Value::Str(&identity.broker_name)),
+            ("brokerAddr", Value::Str(&identity.broker_addr.to_string())),
+            ("clusterName", Value::Str(&identity.cluster_name)),
+            ("brokerId", Value::I64(identity.broker_id as i64)),
+        ];
+        let left = self.client.call(addr, request::UNREGISTER_BROKER, &ext, &[], UNREGISTER_TIMEOUT).await;
+        if let Err(error) = left {
+            tracing::info!("not unregistered, the entry will expire by itself: {error}");
+        }
     }
 
     fn change(&self) -> u64 {
@@ -195,13 +241,21 @@ impl Registration {
         change
     }
 
-    async fn keep_registered(&self, index: usize, topics: &Arc<Topics>, mut shutdown: Shutdown) {
-        let Some(server) = self.servers.get(index) else { return };
+    async fn keep_registered(&self, server: &Arc<NameServer>, topics: &Arc<Topics>, mut shutdown: Shutdown) {
         let mut changes = self.changes.subscribe();
+        let mut list = self.servers.subscribe();
         let mut pause = RETRY_INTERVAL;
         while !shutdown.is_stopping() {
             let change = *changes.borrow_and_update();
             let Some(identity) = self.identity.read().clone() else { return };
+            if !is_listed(&list.borrow_and_update(), server) {
+                tracing::info!("name server {} is not named any more: it is told that this broker goes", server.addr);
+                self.leave(&server.addr, &identity).await;
+                if self.listed().iter().any(|listed| listed.addr == server.addr) {
+                    self.changed(); // It was named again meanwhile, and has to hear of the broker after this.
+                }
+                return;
+            }
             let period = Duration::from_millis(identity.period_ms.clamp(*PERIOD_MS.start(), *PERIOD_MS.end()));
             let before = *server.standing.borrow();
             let round = async { self.round(&server.addr, &identity, topics, change > before.registered).await };
@@ -227,6 +281,7 @@ impl Registration {
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
+                changed = list.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
                 () = shutdown.stopped() => return,
             }
@@ -304,6 +359,22 @@ impl Registration {
             Ok(Err(error)) => tracing::error!("{error}"),
             Err(error) => tracing::error!("taking over the order configuration failed: {error}"),
         }
+    }
+}
+
+impl NameServer {
+    fn new(addr: &str) -> Self {
+        NameServer { addr: addr.to_owned(), standing: watch::Sender::new(Standing::default()) }
+    }
+}
+
+fn is_listed(list: &[Arc<NameServer>], server: &Arc<NameServer>) -> bool {
+    list.iter().any(|listed| Arc::ptr_eq(listed, server))
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a task for a name server ended badly: {error}");
     }
 }
 

@@ -205,8 +205,10 @@ impl Opened {
         let (stop, stopped) = shutdown::channel();
         let identity = identity(&config);
         let handle = control.handle().clone();
-        let mut tasks = handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped);
-        tasks.push(handle.spawn(every_ten_seconds(handles.clone(), mailboxes, stopped)));
+        let tasks = vec![
+            handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped),
+            handle.spawn(every_ten_seconds(handles.clone(), mailboxes, stopped)),
+        ];
         Ok(Running {
             handles,
             control: handle,
@@ -305,7 +307,8 @@ impl Running {
         }
         self.control.block_on(async {
             let until = tokio::time::Instant::now() + drain;
-            handles.registration.identity_changed(|identity| identity.broker_permission &= !PERM_WRITE).await;
+            handles.registration.change_identity(|identity| identity.broker_permission &= !PERM_WRITE);
+            handles.registration.settings_changed().await;
             let mut appended = handles.store.appended().get();
             loop {
                 let look = tokio::time::Instant::now() + QUIET;

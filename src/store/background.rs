@@ -29,6 +29,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long one flush may take before the flusher counts as stuck: a busy disk needs seconds, a broken one for ever.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often the flusher of a store under sync flush, which appends wake, looks whether the store is closing.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// One derive step reads about this much of the log for the index.
 const INDEX_BYTES_PER_STEP: u64 = 64 << 20;
 /// So many bad records met by the index are reported.
@@ -58,7 +61,7 @@ pub struct Background {
 
 impl Background {
     pub(super) fn start(store: Store) -> io::Result<Self> {
-        let flusher = Beat::new("the flusher", FLUSH_PATIENCE + 2 * store.flush_interval());
+        let flusher = Beat::new("the flusher", flush_patience(store.flush_interval()));
         let mut background = Background { store: store.clone(), threads: Vec::new(), flusher: flusher.clone() };
         type Work = (&'static str, Box<dyn FnOnce(&Store) + Send>);
         let works: [Work; 4] = [
@@ -107,6 +110,11 @@ fn flush_loop(store: &Store, beat: &Beat) {
     beat.end();
 }
 
+/// How long the flusher may be silent when it pauses for `interval`.
+fn flush_patience(interval: Duration) -> Duration {
+    FLUSH_PATIENCE + 2 * interval
+}
+
 fn flush_until_the_end(store: &Store, beat: &Beat) {
     while !store.is_closing() {
         beat.beat();
@@ -114,11 +122,15 @@ fn flush_until_the_end(store: &Store, beat: &Beat) {
         match store.flush_mode() {
             // Whatever arrived while the last flush ran goes with the next one: no linger.
             FlushMode::Sync => {
-                if !store.appended().wait_for(flushed + 1, store.flush_interval()) {
+                if !store.appended().wait_for(flushed + 1, LOOK_INTERVAL) {
                     continue;
                 }
             }
-            FlushMode::Async => store.log().sleep(store.flush_interval()),
+            FlushMode::Async => store.log().sleep(|| {
+                let interval = store.flush_interval();
+                beat.beat_for(flush_patience(interval));
+                interval
+            }),
         }
         if store.flush_step().is_err() {
             // Poisoned and reported; nothing will ever be flushed again.
@@ -128,12 +140,12 @@ fn flush_until_the_end(store: &Store, beat: &Beat) {
 }
 
 fn derive_loop(store: &Store) {
-    let interval = Duration::from_millis(store.config().derive_interval_ms);
     let mut told = Told::default();
     let mut more = false;
     while !store.is_closing() {
         if !more {
-            store.log().wait_for_derive(interval);
+            let interval = store.0.intervals.derive_ms.load(Ordering::Relaxed);
+            store.log().wait_for_derive(Duration::from_millis(interval));
         }
         if store.is_closing() {
             return;
@@ -148,7 +160,7 @@ fn derive_loop(store: &Store) {
             if told.is_due() {
                 tracing::warn!("queues and index are behind, the next step tries again: {error}");
             }
-            store.log().sleep(RETRY_AFTER);
+            store.log().sleep(|| RETRY_AFTER);
         }
     }
 }
@@ -165,7 +177,7 @@ fn allocate_loop(store: &Store) {
             if told.is_due() {
                 tracing::warn!("cannot prepare the next commit log file: {error}");
             }
-            store.log().sleep(RETRY_AFTER);
+            store.log().sleep(|| RETRY_AFTER);
         }
     }
 }
@@ -182,7 +194,7 @@ fn clean_loop(store: &Store) {
                 RETRY_AFTER
             }
         };
-        store.log().sleep(pause);
+        store.log().sleep(|| pause);
     }
 }
 

@@ -108,11 +108,6 @@ impl Store {
         self.0.retention.read().clone()
     }
 
-    /// Changes it; counts from the next clean step on.
-    pub fn set_retention(&self, retention: Retention) {
-        *self.0.retention.write() = Arc::new(retention);
-    }
-
     /// Files removed since the open.
     pub fn clean_counts(&self) -> CleanCounts {
         let counts = &self.0.counts;

@@ -50,7 +50,7 @@ pub struct Config {
     pub unwritten_units_len_max: u64,
     /// How many descriptors of queue, index and old log files are kept open.
     pub open_files_max: usize,
-    /// When files go, and from when on writes are refused. `Store::set_retention` changes it while the store is open.
+    /// When files go, and from when on writes are refused. `Store::change` changes it while the store is open.
     pub retention: Retention,
 }
 

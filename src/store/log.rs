@@ -106,6 +106,15 @@ struct Segment {
     blank: Option<(u64, u64)>,
 }
 
+/// Pauses of the background threads.
+#[derive(Debug, Default)]
+struct Pauses {
+    /// There are none any more.
+    over: bool,
+    /// How often those under way were ended.
+    cut: u64,
+}
+
 /// The log.
 #[derive(Debug)]
 pub(super) struct CommitLog {
@@ -137,8 +146,8 @@ pub(super) struct CommitLog {
     tail_bytes_wanted: u64,
     derive_wanted: Mutex<bool>,
     derive_bell: Condvar,
-    ending: Mutex<bool>,
-    ending_bell: Condvar,
+    pauses: Mutex<Pauses>,
+    pauses_bell: Condvar,
 }
 
 /// What recovery found out about the log.
@@ -194,8 +203,8 @@ impl CommitLog {
             tail_bytes_wanted,
             derive_wanted: Mutex::new(false),
             derive_bell: Condvar::new(),
-            ending: Mutex::new(false),
-            ending_bell: Condvar::new(),
+            pauses: Mutex::default(),
+            pauses_bell: Condvar::new(),
         };
         let mut file = log.file_start(start.flushed);
         while file < start.end {
@@ -669,21 +678,30 @@ impl CommitLog {
         *wanted = false;
     }
 
-    /// A pause of a background thread, which `wake_all` ends.
-    pub fn sleep(&self, timeout: std::time::Duration) {
-        let deadline = std::time::Instant::now() + timeout;
-        let mut ending = self.ending.lock();
-        while !*ending {
-            if self.ending_bell.wait_until(&mut ending, deadline).timed_out() {
+    /// A pause of a background thread, which `wake_all` and `cut_pauses` end. `timeout` is asked under the lock: what
+    /// changes it before `cut_pauses` is never slept over.
+    pub fn sleep(&self, timeout: impl FnOnce() -> std::time::Duration) {
+        let mut pauses = self.pauses.lock();
+        let deadline = std::time::Instant::now() + timeout();
+        let cut = pauses.cut;
+        while !pauses.over && pauses.cut == cut {
+            if self.pauses_bell.wait_until(&mut pauses, deadline).timed_out() {
                 return;
             }
         }
     }
 
+    /// Ends the pauses that are under way: they may be longer than what is wanted now.
+    pub fn cut_pauses(&self) {
+        self.pauses.lock().cut += 1;
+        self.pauses_bell.notify_all();
+        self.want_derive();
+    }
+
     /// Ends every pause, for good.
     pub fn wake_all(&self) {
-        *self.ending.lock() = true;
-        self.ending_bell.notify_all();
+        self.pauses.lock().over = true;
+        self.pauses_bell.notify_all();
         self.want_allocation();
         self.want_derive();
     }

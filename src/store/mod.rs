@@ -92,6 +92,7 @@ struct Inner {
     /// One derive step (or topic deletion) at a time.
     derive: Mutex<background::DeriveState>,
     retention: RwLock<Arc<Retention>>,
+    intervals: Intervals,
     /// One clean step at a time; taken before `derive`, never after it.
     clean: Mutex<clean::CleanState>,
     disk_state: RwLock<Arc<DiskState>>,
@@ -101,6 +102,19 @@ struct Inner {
     poison_told: AtomicBool,
     flushes: AtomicU64,
     _lock: Box<dyn DiskLock>,
+}
+
+/// How often the background works, milliseconds.
+struct Intervals {
+    flush_ms: AtomicU64,
+    derive_ms: AtomicU64,
+}
+
+impl Intervals {
+    fn of(config: &Config) -> Self {
+        let Config { flush_interval_ms, derive_interval_ms, .. } = config;
+        Intervals { flush_ms: AtomicU64::new(*flush_interval_ms), derive_ms: AtomicU64::new(*derive_interval_ms) }
+    }
 }
 
 /// A message store. A cheap clone: all clones are the same store.
@@ -162,6 +176,29 @@ impl Store {
     /// The settings it was opened with.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// The settings in force: those it was opened with and what was changed since.
+    pub fn settings(&self) -> Config {
+        let Intervals { flush_ms, derive_ms } = &self.0.intervals;
+        Config {
+            retention: (*self.retention()).clone(),
+            flush_interval_ms: flush_ms.load(Ordering::Relaxed),
+            derive_interval_ms: derive_ms.load(Ordering::Relaxed),
+            ..self.config().clone()
+        }
+    }
+
+    /// Takes over what can change while the store is open: retention, from the next clean step on, and the intervals of
+    /// flusher and deriver, at once.
+    pub fn change(&self, settings: &Config) {
+        *self.0.retention.write() = Arc::new(settings.retention.clone());
+        let Intervals { flush_ms, derive_ms } = &self.0.intervals;
+        let flush_before = flush_ms.swap(settings.flush_interval_ms, Ordering::Relaxed);
+        let derive_before = derive_ms.swap(settings.derive_interval_ms, Ordering::Relaxed);
+        if (flush_before, derive_before) != (settings.flush_interval_ms, settings.derive_interval_ms) {
+            self.0.log.cut_pauses();
+        }
     }
 
     /// The directory it lives in.
@@ -327,6 +364,6 @@ impl Store {
 
     /// How long the flusher sleeps without work.
     fn flush_interval(&self) -> Duration {
-        Duration::from_millis(self.0.config.flush_interval_ms)
+        Duration::from_millis(self.0.intervals.flush_ms.load(Ordering::Relaxed))
     }
 }

@@ -28,7 +28,7 @@ use super::log::{CommitLog, LastRecord, LogStart};
 use super::queue::{Queue, QueueFiles, Queues, Touched};
 use super::state::{self, Checkpoint, CheckpointFile, Hint, HintFile};
 use super::walk::{Found, Walker};
-use super::{Config, FlushMode, Inner, Store, TAIL_BYTES_WANTED};
+use super::{Config, FlushMode, Inner, Intervals, Store, TAIL_BYTES_WANTED};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, LockError};
 use crate::base::progress::Progress;
@@ -978,6 +978,7 @@ impl Opening {
         }
         let state = DeriveState { queues: derived, indexed, last, checkpoint: self.checkpoint, told_bad: 0 };
         let retention = Arc::new(self.config.retention.clone());
+        let intervals = Intervals::of(&self.config);
         let inner = Inner {
             config: self.config,
             disk: self.disk,
@@ -990,6 +991,7 @@ impl Opening {
             derived_durable: Watermark::new(derived.min(indexed)),
             derive: Mutex::new(state),
             retention: RwLock::new(retention),
+            intervals,
             clean: Mutex::default(),
             disk_state: RwLock::default(),
             counts: Counts::default(),

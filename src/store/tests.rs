@@ -339,3 +339,27 @@ fn a_deleted_topic_stays_deleted_and_begins_at_zero() {
     all_there(&store, "T", 0, 2);
     all_there(&store, "U", 0, 4);
 }
+
+#[test]
+fn flusher_and_deriver_take_new_intervals_in_the_middle_of_an_old_one() {
+    const HOUR_MS: u64 = 3_600_000;
+    let dir = Dir::new();
+    let config = Config { flush_interval_ms: HOUR_MS, derive_interval_ms: HOUR_MS, ..dir.config() };
+    let (store, _) = Store::open(config, Arc::new(RealDisk), Clock::System).unwrap();
+    let background = store.start().unwrap();
+    put(&store, "t", 0, 1);
+    let end = store.appended().get();
+    assert!(!store.flushed().wait_for(end, std::time::Duration::from_millis(50)), "an hour is not over");
+    store.change(&Config { flush_interval_ms: 5, ..store.settings() });
+    assert!(store.flushed().wait_for(end, std::time::Duration::from_secs(20)), "the flusher goes by the new interval");
+    put(&store, "t", 0, 1);
+    let end = store.appended().get();
+    assert!(store.flushed().wait_for(end, std::time::Duration::from_secs(20)), "and goes on by it");
+    store.change(&Config { derive_interval_ms: 5, ..store.settings() });
+    put(&store, "t", 0, 1);
+    let end = store.appended().get();
+    assert!(store.derived_durable().wait_for(end, std::time::Duration::from_secs(20)), "the deriver too");
+    assert_eq!((store.settings().flush_interval_ms, store.settings().derive_interval_ms), (5, 5));
+    store.close().unwrap();
+    background.stop();
+}

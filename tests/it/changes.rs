@@ -98,6 +98,61 @@ fn a_change_from_afar_survives_a_kill_is_shown_with_its_origin_and_folds_into_on
 }
 
 #[test]
+fn name_servers_that_are_changed_from_afar_count_at_once_and_the_one_before_is_left() {
+    let home = Folder::new("name-servers");
+    let (ports, other) = (Ports::free(), Ports::free().namesrv);
+    file(&home, ports, "");
+    let start = || Server::start(home.path(), &["run", "-c", "x.toml"]);
+    let server = start();
+    let second = Server::start(home.path(), &["namesrv", "--listen", &format!("127.0.0.1:{other}"), "--data", "other"]);
+    let knows = |port: u16| {
+        let said = admin(&home, &format!("clusterList -n 127.0.0.1:{port}"));
+        said.stdout.contains(&format!(" 127.0.0.1:{} ", ports.broker))
+    };
+    assert!(knows(ports.namesrv) && !knows(other));
+    let both = format!("127.0.0.1:{};127.0.0.1:{other}", ports.namesrv);
+    let said = change(&home, ports, "namesrvAddr", &both);
+    let expected = format!("namesrvAddr={both}: applied, was 127.0.0.1:{}\n", ports.namesrv);
+    assert!(said.code == Some(0) && said.stdout.contains(&expected), "{said:?}");
+    assert!(knows(ports.namesrv) && knows(other), "whoever was answered finds the broker at the new one");
+    assert!(change(&home, ports, "broker.name_servers", &format!("127.0.0.1:{other}")).code == Some(0));
+    server.wait_for(&format!("name server 127.0.0.1:{} is not named any more", ports.namesrv));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while knows(ports.namesrv) {
+        assert!(Instant::now() < deadline, "it was not left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(knows(other));
+    server.kill();
+    let server = start();
+    assert!(knows(other) && !knows(ports.namesrv), "kept over a kill");
+    server.stop();
+    second.stop();
+}
+
+#[test]
+fn a_change_that_a_flag_wins_over_says_so() {
+    let home = Folder::new("flag-wins");
+    let ports = Ports::free();
+    home.file("broker.conf", &format!("brokerName=b\nlistenPort={}\nbrokerIP1=127.0.0.1\n", ports.broker));
+    let name_server = format!("127.0.0.1:{}", ports.namesrv);
+    let first = Server::start(home.path(), &["namesrv", "--listen", &name_server, "--data", "ns"]);
+    let start = ["broker", "-c", "broker.conf", "-n", &name_server, "--data", "store"];
+    let server = Server::spawn(home.path(), &start).announce("wins over it").announce("not registered, clients");
+    server.wait_for(crate::harness::READY);
+    let said = change(&home, ports, "namesrvAddr", "127.0.0.1:1");
+    let expected =
+        format!("namesrvAddr=127.0.0.1:1: applied, was {name_server}, but -n wins over it at the next start");
+    assert!(said.code == Some(0) && said.stdout.contains(&expected), "{said:?}");
+    server.stop();
+    let server = Server::spawn(home.path(), &start).announce("wins over it");
+    server.wait_for("namesrvAddr=127.0.0.1:1 does not count: -n wins over it");
+    server.wait_for(crate::harness::READY);
+    server.stop();
+    first.stop();
+}
+
+#[test]
 fn a_java_file_keeps_its_changes_too_and_a_damaged_overlay_refuses_the_start() {
     let home = Folder::new("overlay-java");
     let ports = Ports::free();

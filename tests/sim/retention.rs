@@ -193,7 +193,8 @@ fn a_disk_that_fills_loses_expired_files_at_once_then_the_oldest_and_then_refuse
 
     // Above 85 % the oldest go although they are not expired.
     disk.set_capacity(Some(store.log_max().0 - store.log_min().0 + 3 * FILE));
-    store.set_retention(Retention { reserved_ms: u64::MAX, ..(*store.retention()).clone() });
+    let kept = Retention { reserved_ms: u64::MAX, ..(*store.retention()).clone() };
+    store.change(&Config { retention: kept, ..store.settings() });
     store.clean_step().unwrap();
     assert!(store.disk_state().level >= DiskLevel::Forced, "{:?}", store.disk_state());
     clock.advance(10_000);

@@ -11,7 +11,6 @@ use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::config::{ALWAYS_BLACK, Config};
 use crate::broker::handles::Handles;
 use crate::broker::keys::{Settings, TABLE};
-use crate::broker::registration::Identity;
 use crate::broker::request::OwnedRequest;
 use crate::store::{self, FlushMode, Store};
 use crate::wire::body::DataVersion;
@@ -63,8 +62,8 @@ const ROWS: &[Row] = &[
     ("fileReservedTime", AtOnce, |s| (s.store.retention.reserved_ms / 3_600_000).to_string()),
     ("flushConsumerOffsetInterval", AtOnce, |s| s.broker.flush_consumer_offset_interval_ms.to_string()),
     ("flushDiskType", AfterRestart, |s| flush_text(s.store.flush_mode).to_owned()),
-    ("flushIntervalCommitLog", AfterRestart, |s| s.store.flush_interval_ms.to_string()),
-    ("flushIntervalConsumeQueue", AfterRestart, |s| s.store.derive_interval_ms.to_string()),
+    ("flushIntervalCommitLog", AtOnce, |s| s.store.flush_interval_ms.to_string()),
+    ("flushIntervalConsumeQueue", AtOnce, |s| s.store.derive_interval_ms.to_string()),
     ("forceRegister", AtOnce, |s| s.broker.force_register.to_string()),
     ("listenPort", AfterRestart, |s| s.broker.listen_port.to_string()),
     ("litePullMessageEnable", AtOnce, |s| s.broker.lite_pull_message_enable.to_string()),
@@ -81,7 +80,7 @@ const ROWS: &[Row] = &[
     ("messageDelayLevel", AfterRestart, |s| delay_text(&s.store.delay_levels_ms)),
     ("messageIndexEnable", AfterRestart, |s| s.store.index_enable.to_string()),
     ("msgTraceTopicName", AfterRestart, |s| s.broker.msg_trace_topic_name.clone()),
-    ("namesrvAddr", AfterRestart, |s| s.name_servers.as_ref().unwrap_or(&s.broker.namesrv_addrs).join(";")),
+    ("namesrvAddr", AtOnce, |s| s.name_servers.as_ref().unwrap_or(&s.broker.namesrv_addrs).join(";")),
     ("notifyConsumerIdsChangedEnable", AtOnce, |s| s.broker.notify_consumer_ids_changed_enable.to_string()),
     ("rebalanceLockMaxLiveTime", AfterRestart, |s| s.broker.rebalance_lock_max_live_time_ms.to_string()),
     ("regionId", AtOnce, |s| s.broker.region_id.clone()),
@@ -145,15 +144,17 @@ pub async fn reload(handles: &Arc<Handles>, wanted: Settings) -> Result<Vec<Told
         let mut told = Vec::new();
         let change = |before: &Config| {
             let before = in_force(before, &shared.store);
-            let (after, differences) = RULES.differences(&before, &wanted);
+            let (mut after, differences) = RULES.differences(&before, &wanted);
+            // No text says that there is none any more.
+            after.name_servers = Some(wanted.broker.namesrv_addrs.clone());
             told = differences;
             let problems = after.broker.check();
             if !problems.is_empty() {
                 return Err(problems.join("; "));
             }
             consequences(&shared, &before.broker, &after.broker)?;
-            shared.store.set_retention(after.store.retention);
-            Ok(after.broker)
+            shared.store.change(&after.store);
+            Ok(broker_of(after))
         };
         shared.config.update(change, |_, after| tell_parts(&shared, after))?;
         Ok::<_, String>(told)
@@ -164,22 +165,18 @@ pub async fn reload(handles: &Arc<Handles>, wanted: Settings) -> Result<Vec<Told
     Ok(told)
 }
 
-/// What changes with the settings and is not looked up in them: held pulls, what the name servers know.
+/// Whom a change of the settings concerns that do not look them up: held pulls, the name servers.
 async fn announce(handles: &Arc<Handles>, before: &Config) {
     // Held pulls are looked at again: the broker's permission may have gone.
     handles.appender.rules_changed();
     let config = handles.config.get();
-    let identity =
-        |config: &Config| (config.broker_permission, config.register_name_server_period_ms, config.force_register);
-    if identity(before) == identity(&config) {
-        return;
-    }
-    let tell = |identity: &mut Identity| {
-        identity.broker_permission = config.broker_permission;
-        identity.period_ms = config.register_name_server_period_ms;
-        identity.force = config.force_register;
+    let told = |config: &Config| {
+        let servers = config.namesrv_addrs.clone();
+        (config.broker_permission, config.register_name_server_period_ms, config.force_register, servers)
     };
-    handles.registration.identity_changed(tell).await;
+    if told(before) != told(&config) {
+        handles.registration.settings_changed().await;
+    }
 }
 
 fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal> {
@@ -216,7 +213,7 @@ fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal>
         }
         let keep = changes::to_keep(&told, by, handles.clock.now());
         if keep.is_empty() {
-            return Ok(after.broker);
+            return Ok(broker_of(after));
         }
         // On the disk before it counts, and back if it cannot count.
         let kept = overlay.keep(&keep).map_err(|error| Refusal::system(format!("nothing was changed: {error}")))?;
@@ -226,8 +223,8 @@ fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal>
             return Err(Refusal::system(format!("nothing was changed: {problem}{restored}")));
         }
         tracing::info!("{by} changed settings, kept in {}: {}", overlay.path().display(), handles.changes.say(&told));
-        handles.store.set_retention(after.store.retention);
-        Ok(after.broker)
+        handles.store.change(&after.store);
+        Ok(broker_of(after))
     };
     handles.config.update(change, |_, after| tell_parts(handles, after))?;
     Ok(told)
@@ -248,13 +245,24 @@ fn consequences(handles: &Handles, before: &Config, after: &Config) -> Result<()
 fn tell_parts(handles: &Handles, after: &Config) {
     handles.groups.set_auto_create(after.auto_create_subscription_group);
     handles.clients.set_notify(after.notify_consumer_ids_changed_enable);
+    handles.registration.change_name_servers(&after.namesrv_addrs);
+    handles.registration.change_identity(|identity| {
+        identity.broker_permission = after.broker_permission;
+        identity.period_ms = after.register_name_server_period_ms;
+        identity.force = after.force_register;
+    });
+}
+
+/// The broker's part of settings, with the name servers that a key may have put beside it.
+fn broker_of(settings: Settings) -> Config {
+    let Settings { mut broker, name_servers, .. } = settings;
+    broker.namesrv_addrs = name_servers.unwrap_or(broker.namesrv_addrs);
+    broker
 }
 
 /// The settings in force, as a file would have given them.
 fn in_force(broker: &Config, store: &Store) -> Settings {
-    let retention = (*store.retention()).clone();
-    let store = store::Config { retention, ..store.config().clone() };
-    Settings { broker: broker.clone(), store, ..Settings::new(Path::new("")) }
+    Settings { broker: broker.clone(), store: store.settings(), ..Settings::new(Path::new("")) }
 }
 
 fn role_text(sync_master: bool) -> &'static str {
@@ -413,6 +421,28 @@ mod tests {
         assert_eq!(changes::told(&lines), expected);
         assert_eq!(told(&broker, "maxMessageSize"), "1000");
         assert_eq!(broker.handles.changes.overlay.all(), [], "what a file says is kept by the file");
+    }
+
+    #[test]
+    fn intervals_and_name_servers_change_at_once_and_a_file_may_name_none_any_more() {
+        let broker = Broker::new("config-live-parts");
+        let body =
+            b"flushIntervalCommitLog=20\nflushIntervalConsumeQueue=30\nnamesrvAddr=127.0.0.1:1;127.0.0.1:2;127.0.0.1:1";
+        let answer = broker.call(1, UPDATE_BROKER_CONFIG, &[], body);
+        assert!(answer.remark.split("; ").all(|told| told.contains(": applied, was ")), "{}", answer.remark);
+        let settings = broker.handles.store.settings();
+        assert_eq!((settings.flush_interval_ms, settings.derive_interval_ms), (20, 30));
+        assert_eq!(told(&broker, "flushIntervalCommitLog"), "20");
+        let servers = || broker.handles.registration.standings().into_iter().map(|(addr, _)| addr).collect::<Vec<_>>();
+        assert_eq!(servers(), ["127.0.0.1:1", "127.0.0.1:2"], "one named twice is one");
+        let mut wanted = in_force(&broker.handles.config.get(), &broker.handles.store);
+        wanted.broker.namesrv_addrs = Vec::new();
+        wanted.store.flush_interval_ms = 40;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lines = runtime.block_on(reload(&broker.handles, wanted)).unwrap();
+        assert!(lines.iter().all(|told| matches!(told.fate, changes::Fate::Applied { .. })), "{lines:?}");
+        assert_eq!((servers(), broker.handles.config.get().namesrv_addrs.len()), (Vec::new(), 0));
+        assert_eq!(broker.handles.store.settings().flush_interval_ms, 40);
     }
 
     #[test]
