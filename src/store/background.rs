@@ -14,8 +14,7 @@ use super::error::StepError;
 use super::index::{Key, keys_of};
 use super::log::LastRecord;
 use super::queue::{Queue, Touched};
-use super::recover::UNITS_UNKNOWN;
-use super::state::Checkpoint;
+use super::state::{Checkpoint, Hint};
 use super::walk::{Found, Walker};
 use super::{AppendError, Event, FlushMode, Grown, Store};
 use crate::base::position::PhyOffset;
@@ -224,8 +223,14 @@ impl Store {
         if flushed > before {
             self.0.flushes.fetch_add(1, Ordering::Relaxed);
             let file_size = self.config().log_file_size;
-            if flushed / file_size != before / file_size {
-                self.note_flushed(flushed)?;
+            if flushed / file_size != before / file_size
+                && let Err(error) = self.note_flushed(flushed)
+            {
+                if !error.is_no_space() {
+                    return Err(error);
+                }
+                // What is flushed is flushed; the derive steps write the same hint, as soon as there is room.
+                tracing::warn!("the log is durable up to {flushed}, which is not noted yet: {error}");
             }
             self.show_flushed(flushed);
             self.tell(&Event::Flushed(PhyOffset(flushed)));
@@ -264,8 +269,8 @@ impl Store {
     /// A whole log file became durable: recovery may cut the log behind `flushed` only, and has to know.
     fn note_flushed(&self, flushed: u64) -> Result<(), StepError> {
         let mut hint = self.0.hint.lock();
-        hint.hint.flushed = hint.hint.flushed.max(flushed);
-        let written = hint.write();
+        let next = Hint { flushed: hint.hint.flushed.max(flushed), ..hint.hint };
+        let written = hint.write(next);
         drop(hint);
         self.poison_if_fatal(written)
     }
@@ -299,13 +304,12 @@ impl Store {
         self.poison_if_fatal(derived)
     }
 
-    /// A lack of room passes. A failed sync, or a write that failed otherwise, leaves files that nobody knows: the
-    /// recovery of a restart makes them right.
+    /// A lack of room passes, also one that a sync finds: what is derived is still in memory or in the log, and is written
+    /// again. A write or a sync that failed otherwise is a failing disk: the recovery of a restart makes its files right.
     fn poison_if_fatal<T>(&self, result: Result<T, StepError>) -> Result<T, StepError> {
         if let Err(error) = &result {
-            let failing =
-                error.step.starts_with("make durable") || error.step.starts_with("write") && !error.is_no_space();
-            if failing {
+            let writes = error.step.starts_with("make durable") || error.step.starts_with("write");
+            if writes && !error.is_no_space() {
                 self.poison(&error.to_string());
             }
         }
@@ -323,35 +327,34 @@ impl Store {
         let mut touched = Touched::default();
         let mut left: Vec<Arc<Queue>> = Vec::new();
         for queue in queues {
+            if failed.is_none() {
+                failed = queue.write_tail(limit, &mut touched).err();
+            }
             if failed.is_some() {
                 left.push(queue);
-                continue;
-            }
-            match queue.write_tail(limit, &mut touched) {
-                Ok(true) => {}
-                Ok(false) => left.push(queue),
-                Err(error) => {
-                    failed = Some(error);
-                    left.push(queue);
-                }
             }
         }
+        // Also when a later queue failed: what was written has to be durable before the next step counts it.
+        let bytes = match self.sync_touched(&touched) {
+            Ok(()) => touched.settle(&mut left),
+            Err(error) => {
+                failed = Some(error);
+                touched.give_up(&mut left)
+            }
+        };
         {
             let mut head = self.0.log.head();
             head.dirty_queues.append(&mut left);
-            head.tail_bytes = head.tail_bytes.saturating_sub(touched.bytes);
+            head.tail_bytes = head.tail_bytes.saturating_sub(bytes);
+            head.held_back = failed.as_ref().map(StepError::to_string);
         }
-        // Also when a later queue failed: what was written has to be durable before the next step counts it.
-        self.sync_touched(&touched)?;
         if let Some(error) = failed {
             return Err(error);
         }
-        let moved = limit != state.queues || state.last != last && last.size > 0;
         state.queues = limit;
         if last.size > 0 {
             state.last = last;
         }
-        let indexed = state.indexed;
         let more = self.index_some(state, limit)?;
         let claims = match last.store_timestamp {
             // A checkpoint of the queues must not run ahead of the index: Java adds to both from the same file on.
@@ -363,17 +366,20 @@ impl Store {
             state.checkpoint = claims;
         }
         let mut hint = self.0.hint.lock();
-        if moved || indexed != state.indexed || hint.hint.checkpoint != claims || hint.hint.units == UNITS_UNKNOWN {
-            let newest_index = self.0.index.as_ref().and_then(|index| index.newest()).unwrap_or_default();
-            let before = &mut hint.hint;
-            before.flushed = before.flushed.max(self.flushed().get());
-            before.queues = state.queues;
-            before.indexed = state.indexed;
-            before.last = state.last;
-            before.checkpoint = claims;
-            before.units = self.0.queues.all().iter().map(|queue| queue.units_in_files()).sum();
-            (before.index_name, before.index_header) = newest_index;
-            hint.write()?;
+        let (index_name, index_header) = self.0.index.as_ref().and_then(|index| index.newest()).unwrap_or_default();
+        let next = Hint {
+            flushed: hint.hint.flushed.max(self.flushed().get()),
+            queues: state.queues,
+            indexed: state.indexed,
+            last: state.last,
+            checkpoint: claims,
+            units: self.0.queues.all().iter().map(|queue| queue.units_in_files()).sum(),
+            index_name,
+            index_header,
+            ..hint.hint
+        };
+        if next != hint.hint {
+            hint.write(next)?;
         }
         drop(hint);
         self.0.derived_durable.advance(state.queues.min(state.indexed));
@@ -451,9 +457,8 @@ impl Store {
         self.0.log.remove_empty_files()?;
         {
             let mut hint = self.0.hint.lock();
-            hint.hint.clean = true;
-            hint.hint.flushed = self.flushed().get();
-            hint.write()?;
+            let closed = Hint { clean: true, flushed: self.flushed().get(), ..hint.hint };
+            hint.write(closed)?;
         }
         let abort = self.path("abort");
         self.0.disk.remove_file(&abort).map_err(|error| StepError::new("remove", &abort, error))?;

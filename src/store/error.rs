@@ -80,7 +80,7 @@ pub enum StageError {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AppendError {
     /// No room; the next batch is tried again.
-    #[error("the disk of the commit log is full: {0}")]
+    #[error("the store's disk is full: {0}")]
     NoSpace(String),
     /// The disk is fuller than the limit; writes go on by themselves when there is room.
     #[error("the disk is nearly full: {0}")]

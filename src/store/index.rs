@@ -283,22 +283,12 @@ impl Index {
             file.file.read_exact_at(&mut bytes, at).map_err(failed)?;
             let mut changed = false;
             for (index, slot) in bytes.chunks_exact_mut(SLOT_LEN as usize).enumerate() {
-                let mut value = u32::from_be_bytes(std::array::from_fn(|byte| slot[byte]));
+                let value = u32::from_be_bytes(std::array::from_fn(|byte| slot[byte]));
                 if value < file.header.next {
                     continue;
                 }
                 let slot_number = ((at - HEADER_LEN) / SLOT_LEN) as u32 + index as u32;
-                while value >= file.header.next {
-                    let sane = value < self.entries;
-                    let (key, previous) = if sane { self.entry(file, value).map_err(failed)? } else { break };
-                    if key.hash % self.slots != slot_number || previous >= value {
-                        break;
-                    }
-                    value = previous;
-                }
-                if value >= file.header.next {
-                    value = 0;
-                }
+                let value = self.covered(file, slot_number, value).map_err(failed)?;
                 slot.copy_from_slice(&value.to_be_bytes());
                 changed = true;
             }
@@ -308,6 +298,21 @@ impl Index {
             at += len;
         }
         Ok(())
+    }
+
+    /// Of the chain that a slot's `value` begins, the newest entry that the header covers; 0 when there is none.
+    fn covered(&self, file: &IndexFile, slot_number: u32, mut value: u32) -> io::Result<u32> {
+        while value >= file.header.next {
+            if value >= self.entries {
+                return Ok(0);
+            }
+            let (key, previous) = self.entry(file, value)?;
+            if key.hash % self.slots != slot_number || previous >= value {
+                return Ok(0);
+            }
+            value = previous;
+        }
+        Ok(value)
     }
 
     /// Where indexing has to go on by the files' own word: the newest record that has entries.
@@ -362,6 +367,7 @@ impl Index {
         // Entries, in the order of the keys; each leads to the one before it in its slot.
         let mut entries = vec![0; keys.len() * ENTRY_LEN as usize];
         let mut run = 0;
+        let mut slot_before = None;
         for at in order {
             let key = &keys[at];
             let slot_at = self.slot_at(key.hash);
@@ -369,7 +375,11 @@ impl Index {
                 run += 1;
             }
             let Some(slot) = runs.get_mut(run).and_then(|run| run.slot(slot_at)) else { continue };
-            let previous = u32::from_be_bytes(std::array::from_fn(|byte| slot[byte]));
+            let mut previous = u32::from_be_bytes(std::array::from_fn(|byte| slot[byte]));
+            if slot_before.replace(slot_at) != Some(slot_at) && previous >= header.next {
+                // An attempt that failed has written its slots: its entries are durable and lead back to what counts.
+                previous = self.covered(file, key.hash % self.slots, previous).map_err(failed)?;
+            }
             let number = header.next + at as u32;
             if previous == 0 {
                 header.slot_count += 1;

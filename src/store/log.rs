@@ -94,6 +94,8 @@ pub(super) struct Head {
     pub unflushed: std::collections::VecDeque<Unflushed>,
     /// Units in memory, in bytes.
     pub tail_bytes: u64,
+    /// Why they were not written to their files, if the last try failed.
+    pub held_back: Option<String>,
 }
 
 /// A part of a batch that goes into one file.
@@ -130,8 +132,9 @@ pub(super) struct CommitLog {
     tail: LogTail,
     pub appended: Watermark,
     pub flushed: Watermark,
-    /// One flush at a time.
-    flush_lock: Mutex<()>,
+    /// One flush at a time; the one that failed. After it the system takes for written what is not, so that another
+    /// sync would succeed and mean nothing.
+    flush_lock: Mutex<Option<StepError>>,
     pub flush_times: FlushTimes,
     /// Files with bytes that may not be durable, oldest first.
     unflushed_files: Mutex<Vec<Arc<LogFile>>>,
@@ -192,7 +195,7 @@ impl CommitLog {
             tail: LogTail::new(tail_cache_len),
             appended: Watermark::new(start.end),
             flushed: Watermark::new(start.flushed),
-            flush_lock: Mutex::new(()),
+            flush_lock: Mutex::default(),
             flush_times: FlushTimes::default(),
             unflushed_files: Mutex::default(),
             allocate_lock: Mutex::new(()),
@@ -260,17 +263,8 @@ impl CommitLog {
         while head.failing_from.is_some() {
             self.turn.wait(&mut head);
         }
-        if let Some(stopped) = &head.stopped {
-            return Err(stopped.clone());
-        }
-        if let Some(refusal) = &head.refusal {
-            return Err(refusal.clone());
-        }
-        if head.tail_bytes > self.tail_bytes_max {
-            return Err(AppendError::NoSpace(format!(
-                "{} bytes of queue units wait in memory because the queue files cannot be written",
-                head.tail_bytes
-            )));
+        if let Some(refused) = self.why_refused(&head) {
+            return Err(refused);
         }
         self.heal(&mut head)?;
 
@@ -584,9 +578,13 @@ impl CommitLog {
         (self.appended.get(), head.last)
     }
 
-    /// Makes durable whatever is appended now; returns what is durable afterwards. An error poisons the log.
+    /// Makes durable whatever is appended now; returns what is durable afterwards. An error poisons the log, for lack of
+    /// room too: nobody has these bytes but the page cache.
     pub fn flush(&self) -> Result<u64, StepError> {
-        let _one = self.flush_lock.lock();
+        let mut failed = self.flush_lock.lock();
+        if let Some(error) = &*failed {
+            return Err(error.clone());
+        }
         let target = self.appended.get();
         if target <= self.flushed.get() {
             return Ok(target);
@@ -600,6 +598,7 @@ impl CommitLog {
             if let Err(error) = synced {
                 let error = StepError::new("make durable", &file.path, error);
                 self.stop(AppendError::Poisoned(error.to_string()));
+                *failed = Some(error.clone());
                 return Err(error);
             }
             let end = file.start + self.file_size;
@@ -649,8 +648,17 @@ impl CommitLog {
 
     /// Why appends are refused, for good or for the time being.
     pub fn refused(&self) -> Option<AppendError> {
-        let head = self.head.lock();
-        head.stopped.clone().or_else(|| head.refusal.clone())
+        self.why_refused(&self.head.lock())
+    }
+
+    fn why_refused(&self, head: &Head) -> Option<AppendError> {
+        if let Some(refused) = head.stopped.as_ref().or(head.refusal.as_ref()) {
+            return Some(refused.clone());
+        }
+        (head.tail_bytes > self.tail_bytes_max).then(|| {
+            let why = head.held_back.as_deref().unwrap_or("they come faster than they are written");
+            AppendError::NoSpace(format!("{} bytes of consume queues wait in memory: {why}", head.tail_bytes))
+        })
     }
 
     /// Refuses appends until this is called with `None`.

@@ -237,8 +237,8 @@ impl Store {
             {
                 // A crash from here to the next derive step must not make recovery distrust the queues that stay.
                 let mut hint = self.0.hint.lock();
-                hint.hint.units = recover::UNITS_UNKNOWN;
-                hint.write()?;
+                let unknown = state::Hint { units: recover::UNITS_UNKNOWN, ..hint.hint };
+                hint.write(unknown)?;
             }
             self.0.queues.delete(topic)?;
         }

@@ -71,14 +71,46 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// What a write of a queue's tail touched.
+/// What writes of queues' tails touched, and whose units stay in memory until all of it is durable.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     /// Directories that got a file or a directory, not durably yet.
     pub dirs: BTreeSet<PathBuf>,
+    written: Vec<Written>,
     /// Bytes of units that left the memory.
-    pub bytes: u64,
+    bytes: u64,
+}
+
+/// Units of a queue that are in its files, perhaps not durably.
+#[derive(Debug)]
+struct Written {
+    queue: Arc<Queue>,
+    bytes: usize,
+    /// Byte positions of its files with them.
+    files: (u64, u64),
+}
+
+impl Touched {
+    /// Everything touched is durable: what was written leaves the memory. Returns how many bytes, and adds the queues
+    /// that have units left to `left`.
+    pub fn settle(self, left: &mut Vec<Arc<Queue>>) -> u64 {
+        let mut bytes = self.bytes;
+        for Written { queue, bytes: written, files } in self.written {
+            bytes += written as u64;
+            if !queue.settle(written, files) {
+                left.push(queue);
+            }
+        }
+        bytes
+    }
+
+    /// It did not become durable. What a failed sync leaves on the disk nobody knows, and another one would not tell: the
+    /// next step writes the same units again. Returns and adds as `settle` does.
+    pub fn give_up(self, left: &mut Vec<Arc<Queue>>) -> u64 {
+        left.extend(self.written.into_iter().map(|written| written.queue));
+        self.bytes
+    }
 }
 
 impl Queue {
@@ -242,15 +274,15 @@ impl Queue {
         Ok(if self.units(index, &mut buf, true)? == 1 { Unit::decode(&buf) } else { None })
     }
 
-    /// Writes the units whose records end at or below `limit` to the files and drops them from memory. Not durable yet:
-    /// the caller syncs what was touched. One caller at a time.
-    pub(super) fn write_tail(&self, limit: u64, touched: &mut Touched) -> Result<bool, StepError> {
+    /// Writes the units whose records end at or below `limit` to the files. They leave the memory with `Touched::settle`,
+    /// once the caller has synced what was touched. One caller at a time.
+    pub(super) fn write_tail(self: &Arc<Self>, limit: u64, touched: &mut Touched) -> Result<(), StepError> {
         if self.is_deleted() {
             let mut tail = self.tail.lock();
             touched.bytes += tail.units.len() as u64;
             tail.first += tail.units.len() as u64 / UNIT_LEN;
             tail.units = Vec::new();
-            return Ok(true);
+            return Ok(());
         }
         let (first, units, mut files) = {
             let tail = self.tail.lock();
@@ -263,22 +295,22 @@ impl Queue {
             (tail.first, tail.units[..len].to_vec(), tail.files)
         };
         let mut written = 0;
-        let mut result = Ok(());
         while written < units.len() {
             let position = first * UNIT_LEN + written as u64;
             let in_file = position % self.files.file_size;
             let start = position - in_file;
             let len = (units.len() - written).min((self.files.file_size - in_file) as usize);
-            let step = self.open_for_write(start, in_file, &mut files, touched).and_then(|file| {
-                file.write_all_at(&units[written..written + len], in_file)
-                    .map_err(|error| StepError::new("write to", self.path_of(start), error))
-            });
-            if let Err(error) = step {
-                result = Err(error);
-                break;
-            }
+            let file = self.open_for_write(start, in_file, &mut files, touched)?;
+            file.write_all_at(&units[written..written + len], in_file)
+                .map_err(|error| StepError::new("write to", self.path_of(start), error))?;
             written += len;
         }
+        touched.written.push(Written { queue: self.clone(), bytes: written, files });
+        Ok(())
+    }
+
+    /// Drops the first `written` bytes of units, which are durable in `files`; whether none are left.
+    fn settle(&self, written: usize, files: (u64, u64)) -> bool {
         let mut tail = self.tail.lock();
         tail.files = files;
         tail.first += written as u64 / UNIT_LEN;
@@ -287,8 +319,7 @@ impl Queue {
         } else {
             tail.units.drain(..written);
         }
-        touched.bytes += written as u64;
-        result.map(|()| tail.units.is_empty())
+        tail.units.is_empty()
     }
 
     /// The file at byte position `start`, made if it is new; `in_file` is where the first unit will go.

@@ -732,13 +732,8 @@ impl Opening {
                 note(if at < newest_unit { Row::A3 } else { Row::A2 }, &detail);
             }
             if bytes > REBUILD_BYTES_MAX {
-                let mut touched = Touched::default();
-                for queue in std::mem::take(&mut dirty) {
-                    queue.write_tail(u64::MAX, &mut touched)?;
-                }
                 // Before any of these queues gets another file.
-                let root = &self.config.root;
-                self.disk.sync_file_system(root).map_err(io_error("make durable the file system of", root))?;
+                self.write_units(&mut dirty)?;
                 bytes = 0;
                 written = true;
             }
@@ -751,6 +746,21 @@ impl Opening {
         }
         self.report.units_added = added;
         Ok((dirty, written))
+    }
+
+    /// Writes all units that are in memory, durably.
+    fn write_units(&self, dirty: &mut Vec<Arc<Queue>>) -> Result<(), OpenError> {
+        if dirty.is_empty() {
+            return Ok(());
+        }
+        let mut touched = Touched::default();
+        for queue in dirty.drain(..) {
+            queue.write_tail(u64::MAX, &mut touched)?;
+        }
+        let root = &self.config.root;
+        self.disk.sync_file_system(root).map_err(io_error("make durable the file system of", root))?;
+        touched.settle(dirty);
+        Ok(())
     }
 
     fn finish(
@@ -809,14 +819,7 @@ impl Opening {
         let mut derived = derive_from;
         if hint.is_none() || written {
             // What was added becomes durable now: there is nothing that says from where it would have to be added again.
-            let mut touched = Touched::default();
-            for queue in dirty.drain(..) {
-                queue.write_tail(u64::MAX, &mut touched)?;
-            }
-            if self.report.units_added > 0 {
-                let root = self.config.root.clone();
-                self.disk.sync_file_system(&root).map_err(io_error("make durable the file system of", &root))?;
-            }
+            self.write_units(&mut dirty)?;
             derived = end;
         }
         if !self.unclean && hint.is_none() && self.report.units_added == 0 && newest_unit > 0 && newest_unit <= end {
@@ -952,7 +955,7 @@ impl Opening {
         let checkpoint_file = CheckpointFile::open(&*self.disk, root.join("checkpoint"))?;
         state::write_abort(&*self.disk, &root, token)?;
         checkpoint_file.write(&self.checkpoint)?;
-        hint_file.write()?;
+        hint_file.write(hint)?;
         self.disk.sync_dir(&root).map_err(io_error("make durable", &root))?;
 
         self.report.log_min = first;

@@ -209,14 +209,16 @@ impl HintFile {
         Ok(HintFile { path, file, hint })
     }
 
-    /// Writes `self.hint` over the older of the two copies, durably.
-    pub fn write(&mut self) -> Result<(), StepError> {
-        self.hint.sequence += 1;
-        let at = self.hint.sequence % 2 * HINT_SLOT;
+    /// Writes `next` over the older of the two copies, durably. After a failure the same copy is written again: the other
+    /// one is the last that is known to be whole.
+    pub fn write(&mut self, next: Hint) -> Result<(), StepError> {
+        let next = Hint { sequence: self.hint.sequence + 1, ..next };
         self.file
-            .write_all_at(&self.hint.encode(), at)
+            .write_all_at(&next.encode(), next.sequence % 2 * HINT_SLOT)
             .and_then(|()| self.file.sync_data())
-            .map_err(|error| StepError::new("write to", &self.path, error))
+            .map_err(|error| StepError::new("write to", &self.path, error))?;
+        self.hint = next;
+        Ok(())
     }
 }
 

@@ -298,7 +298,7 @@ fn a_disk_without_a_free_block_refuses_and_a_kill_and_a_start_on_it_lose_nothing
     let mut newest = session.send_until_taken("an empty disk");
     for round in 0..3 {
         disk.fill();
-        let (taken, last, remark) = session.send_until_refused("the disk of the commit log is full");
+        let (taken, last, remark) = session.send_until_refused("the store's disk is full");
         newest = if taken > 0 { last } else { newest };
         assert!(remark.contains("commitlog"), "{remark}");
         session.reads_all(newest);

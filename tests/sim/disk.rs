@@ -45,7 +45,10 @@ pub struct Fault {
 struct Inode {
     data: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors that the next sync writes.
     dirty: BTreeSet<usize>,
+    /// Sectors that a failed sync may have written or not.
+    lost: BTreeSet<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ struct State {
     faults: Vec<Fault>,
     /// The operation with this number fails with this kind; gone when it did.
     fail_at: Option<(u64, io::ErrorKind)>,
+    /// The name and the path of that operation, once it failed.
+    failed: Option<(String, PathBuf)>,
     /// Bytes of the file system, `None`: no matter how many.
     capacity: Option<u64>,
     /// Changing operations by name.
@@ -108,9 +113,9 @@ impl SimDisk {
         state.fail_at = Some((state.operations + after, kind));
     }
 
-    /// Whether that operation is still to come.
-    pub fn is_to_fail(&self) -> bool {
-        self.state().fail_at.is_some()
+    /// Which operation that was; `None` while it is still to come.
+    pub fn failed(&self) -> Option<(String, PathBuf)> {
+        self.state().failed.clone()
     }
 
     pub fn heal(&self) {
@@ -148,6 +153,7 @@ impl SimDisk {
         change(&mut inode.data);
         inode.durable = inode.data.clone();
         inode.dirty.clear();
+        inode.lost.clear();
     }
 
     /// Changing operations of this name so far.
@@ -211,7 +217,7 @@ impl Inode {
                 let mut keep = BTreeMap::new();
                 // Most of it, some of it, or little of it.
                 let odds = [0.9, 0.5, 0.1][rng.usize(..3)];
-                for sector in &self.dirty {
+                for sector in self.dirty.union(&self.lost) {
                     let unit = if loss == Loss::Pages { sector * SECTOR / PAGE } else { *sector };
                     if *keep.entry(unit).or_insert_with(|| rng.f64() < odds) {
                         let from = sector * SECTOR;
@@ -224,19 +230,25 @@ impl Inode {
                 data
             }
         };
-        Inode { durable: data.clone(), data, dirty: BTreeSet::new() }
+        Inode { durable: data.clone(), data, ..Inode::default() }
     }
 
     fn sync(&mut self) {
-        let Inode { data, durable, dirty } = self;
+        let Inode { data, durable, dirty, lost } = self;
         durable.resize(data.len(), 0);
         for sector in std::mem::take(dirty) {
+            lost.remove(&sector);
             let from = sector * SECTOR;
             let to = (from + SECTOR).min(data.len());
             if from < to {
                 durable[from..to].copy_from_slice(&data[from..to]);
             }
         }
+    }
+
+    /// A failed sync: programs still see what they wrote, but the system takes it for written, and no later sync does it.
+    fn lose(&mut self) {
+        self.lost.append(&mut self.dirty);
     }
 
     fn write(&mut self, buf: &[u8], at: usize) {
@@ -262,6 +274,7 @@ impl State {
             return Err(crashed());
         }
         if let Some((_, kind)) = self.fail_at.take_if(|(at, _)| *at == self.operations) {
+            self.failed = Some((name.to_string(), path.to_path_buf()));
             return Err(kind.into());
         }
         self.fault(name, path)
@@ -335,9 +348,14 @@ impl DiskFile for SimFile {
 
     fn sync_all(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.operation("sync", &self.path)?;
-        state.inodes[self.inode].sync();
-        Ok(())
+        let synced = state.operation("sync", &self.path);
+        let inode = &mut state.inodes[self.inode];
+        if synced.is_ok() {
+            inode.sync()
+        } else {
+            inode.lose()
+        }
+        synced
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -457,7 +475,10 @@ impl Disk for SimDisk {
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.operation("sync", path)?;
+        if let Err(error) = state.operation("sync_file_system", path) {
+            state.inodes.iter_mut().for_each(Inode::lose);
+            return Err(error);
+        }
         state.inodes.iter_mut().for_each(Inode::sync);
         state.durable = state.live.clone();
         Ok(())

@@ -4,18 +4,28 @@ use std::io::ErrorKind;
 
 use rocketmq::base::clock::Clock;
 use rocketmq::base::position::QueueId;
-use rocketmq::store::{AppendError, Batch, CloseError, FlushMode, Retention};
+use rocketmq::store::recover::Row;
+use rocketmq::store::{AppendError, Batch, CloseError, FlushMode, Retention, Store};
 
 use super::disk::{Fault, Loss, SimDisk};
-use super::{BEGIN, open, put, read_all, record, small};
+use super::{BEGIN, open, put, read_all, read_all_at, record, small};
 
 fn numbered(from: usize, count: usize) -> Vec<String> {
     (from..from + count).map(|number| format!("m{number} body")).collect()
 }
 
-fn expect(store: &rocketmq::store::Store, count: usize) {
+fn expect(store: &Store, count: usize) {
     let found: Vec<String> = read_all(store, "T", 0).into_iter().map(|(_, body)| body).collect();
     assert_eq!(found, numbered(0, count));
+}
+
+/// Each message of queue 0 of T is found by its key, the first word of its body.
+fn keys_lead_to_their_messages(store: &Store, what: &str) {
+    for (_, phy, body) in read_all_at(store, "T", 0) {
+        let key = body.split(' ').next().unwrap();
+        let found = store.query("T", key, 1000, 0, i64::MAX - 1000).unwrap();
+        assert!(found.iter().any(|at| at.0 == phy), "{what}: {key} leads to {phy}, found {found:?}");
+    }
 }
 
 #[test]
@@ -106,21 +116,100 @@ fn a_failed_write_ends_writing_until_a_restart_and_nothing_acknowledged_is_lost(
     }
 }
 
+/// What is derived from the log can be derived again: a full disk holds it back, however it shows.
 #[test]
-fn full_queue_files_hold_the_units_in_memory_until_there_is_room() {
+fn a_full_disk_under_queues_and_index_holds_them_back_until_there_is_room_and_nothing_is_missing_then() {
+    let queues = ["create_dir", "create", "set_len", "write", "sync", "sync_dir"].map(|name| (name, "consumequeue"));
+    let index = ["create", "set_len", "write", "sync", "sync_dir"].map(|name| (name, "index"));
+    let state =
+        [("write", "checkpoint"), ("sync", "checkpoint"), ("write", "recovery.hint"), ("sync", "recovery.hint")];
+    let together = [("sync_file_system", "store")];
+    for (operation, path) in queues.into_iter().chain(index).chain(state).chain(together) {
+        let what = format!("{operation} {path}");
+        let disk = SimDisk::default();
+        let clock = Clock::manual(BEGIN);
+        let config = small(16384);
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        let mut stored = 0;
+        for round in 0..4 {
+            clock.advance(1);
+            disk.fail(Fault { operation, path, kind: ErrorKind::StorageFull, times: u32::MAX });
+            // Many queues are synced together.
+            let others = if operation == "sync_file_system" { 80 } else { 1 };
+            for other in 1..=others {
+                put(&store, "T", 100 * round + other, &["other".to_string()]).unwrap();
+            }
+            put(&store, "T", 0, &numbered(stored, 30)).unwrap();
+            stored += 30;
+            let derived = store.derived_durable().get();
+            for _ in 0..3 {
+                match store.derive_step() {
+                    // An index file, and a queue's, is not made in every round.
+                    Ok(()) => assert!(operation == "set_len" || operation == "create" || path == "index", "{what}"),
+                    Err(error) => {
+                        assert!(error.is_no_space() && error.path.starts_with("/store"), "{what}: {error}");
+                        assert_eq!(store.derived_durable().get(), derived, "{what}");
+                    }
+                }
+                expect(&store, stored);
+            }
+            assert_eq!(store.write_state(), Ok(()), "{what}: there is memory for the units");
+            disk.heal();
+            store.derive_step().unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(store.derived_durable().get(), store.log_max().0, "{what}");
+            keys_lead_to_their_messages(&store, &what);
+            if round % 2 == 1 {
+                // What it says is durable, is.
+                let clone = disk.after(Loss::Everything, &mut fastrand::Rng::with_seed(1));
+                let (again, report) = open(&clone, &config, &clock).unwrap();
+                assert!(report.took_row(Row::H1) && report.units_added == 0, "{what}: {report:?}");
+                expect(&again, stored);
+                keys_lead_to_their_messages(&again, &what);
+            }
+        }
+        assert_eq!(store.tail_bytes().0, 0, "{what}");
+        store.close().unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+#[test]
+fn units_that_fill_the_memory_meant_for_them_refuse_messages_and_say_which_file_is_at_fault() {
     let disk = SimDisk::default();
-    let clock = Clock::manual(BEGIN);
-    let (store, _) = open(&disk, &small(16384), &clock).unwrap();
-    disk.fail(Fault { operation: "create", path: "consumequeue", kind: ErrorKind::StorageFull, times: u32::MAX });
+    let config = rocketmq::store::Config { unwritten_units_len_max: 400, ..small(16384) };
+    let (store, _) = open(&disk, &config, &Clock::manual(BEGIN)).unwrap();
+    disk.fail(Fault { operation: "sync", path: "consumequeue", kind: ErrorKind::StorageFull, times: u32::MAX });
     put(&store, "T", 0, &numbered(0, 30)).unwrap();
-    assert!(store.derive_step().unwrap_err().is_no_space());
+    store.derive_step().unwrap_err();
+    let refused = put(&store, "T", 0, &numbered(30, 1)).unwrap_err();
+    assert_eq!(store.write_state(), Err(refused.clone()), "who asks is told the same");
+    let AppendError::NoSpace(reason) = refused else { panic!("{refused}") };
+    assert!(reason.starts_with("600 bytes") && reason.contains("/store/consumequeue/T/0/"), "{reason}");
     expect(&store, 30);
-    assert_eq!(store.derived_durable().get(), 0);
     disk.heal();
     store.derive_step().unwrap();
-    assert_eq!(store.derived_durable().get(), store.log_max().0);
-    expect(&store, 30);
+    assert_eq!(store.write_state(), Ok(()));
     put(&store, "T", 0, &numbered(30, 1)).unwrap();
+    expect(&store, 31);
+}
+
+#[test]
+fn a_flush_whose_end_finds_no_room_to_be_noted_is_a_flush_and_the_next_one_comes() {
+    let disk = SimDisk::default();
+    let config = rocketmq::store::Config { flush_mode: FlushMode::Sync, ..small(4096) };
+    let (store, _) = open(&disk, &config, &Clock::manual(BEGIN)).unwrap();
+    let background = store.start().unwrap();
+    disk.fail(Fault { operation: "write", path: "recovery.hint", kind: ErrorKind::StorageFull, times: u32::MAX });
+    let mut stored = 0;
+    while store.log_max().0 < 3 * 4096 {
+        put(&store, "T", 0, &numbered(stored, 10)).unwrap();
+        stored += 10;
+        assert!(store.flushed().wait_for(store.log_max().0, std::time::Duration::from_secs(30)), "{store:?}");
+    }
+    assert!(background.flusher().silent().is_some(), "the flusher goes on");
+    disk.heal();
+    store.close().unwrap();
+    expect(&store, stored);
+    background.stop();
 }
 
 #[test]
@@ -242,16 +331,23 @@ fn one_operation_fails(at: u64, kind: ErrorKind, mode: FlushMode, loss: Loss) ->
         errors.extend(store.allocate_step().err().map(|error| error.to_string()));
         errors.extend(store.clean_step().err().map(|error| error.to_string()));
     }
-    let fired = !disk.is_to_fail();
+    let failed = disk.failed();
+    let fired = failed.is_some();
+    if let (Some((operation, path)), ErrorKind::StorageFull, Err(error)) = (&failed, kind, store.write_state()) {
+        // The system may have forgotten what was not written of the log, and nothing else holds it.
+        let of_log = operation == "sync" && path.starts_with("/store/commitlog");
+        assert!(of_log, "{what}: no room for {operation} of {} ended writing: {error}", path.display());
+    }
     if fired && store.write_state().is_ok() {
         let bodies = ["after it passed".to_string()];
         put(&store, "T", 0, &bodies).unwrap_or_else(|error| panic!("{what}: {error}"));
         acknowledged.extend(bodies);
+        keys_lead_to_their_messages(&store, &what);
     }
     for error in &errors {
         assert!(error.contains("/store"), "{what}: `{error}` names no path");
     }
-    let visible = |store: &rocketmq::store::Store| -> (usize, Vec<String>) {
+    let visible = |store: &Store| -> (usize, Vec<String>) {
         let found = read_all(store, "T", 0);
         let min = found.first().map_or(0, |(number, _)| *number as usize);
         (min, found.into_iter().map(|(_, body)| body).collect())
@@ -279,6 +375,7 @@ fn one_operation_fails(at: u64, kind: ErrorKind, mode: FlushMode, loss: Loss) ->
     );
     put(&store, "T", 0, &["on".to_string()]).unwrap_or_else(|error| panic!("{what}: {error}"));
     store.derive_step().unwrap();
+    keys_lead_to_their_messages(&store, &what);
     store.close().unwrap_or_else(|error| panic!("{what}: {error}"));
     fired
 }
