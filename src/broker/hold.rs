@@ -1,5 +1,5 @@
-//! Held pulls of one loop (long polling; INTEROP 06 §4). A pull waits for its queue to grow by something it wants, for
-//! its time to be over, or for its connection to end. Nothing is polled and nothing here runs a pull: slots come in and
+//! Held pulls of one loop (long polling; INTEROP 06 §4). A pull waits for its queue to grow by something it wants (or,
+//! if it came before the heartbeat that it goes with, for that), for its time to be over, or for its connection to end. Nothing is polled and nothing here runs a pull: slots come in and
 //! go out. Cheap by the 10,000s: waking costs the holds of the queues that grew, never all of them.
 
 use std::collections::BTreeSet;
@@ -28,8 +28,8 @@ pub struct HeldPull {
     pub pull: OwnedPull,
     /// The queue that has to grow.
     pub queue: Arc<Queue>,
-    /// What it has to grow by.
-    pub filter: TagFilter,
+    /// What it has to grow by; `None` waits for the client's heartbeat instead.
+    pub filter: Option<TagFilter>,
     /// When it is answered at the latest, milliseconds since the epoch.
     pub deadline: Millis,
 }
@@ -89,10 +89,18 @@ impl Holds {
         let end = queue.max().0 as i64;
         for (_, slot) in self.by_queue.range((key, 0)..=(key, Slot::MAX)) {
             let Some(held) = &self.slots[*slot as usize] else { continue };
-            if end > held.pull.offset() && tags_codes.iter().any(|code| held.filter.matches(*code)) {
+            let Some(filter) = &held.filter else { continue };
+            if end > held.pull.offset() && tags_codes.iter().any(|code| filter.matches(*code)) {
                 woken.push(*slot);
             }
         }
+    }
+
+    /// The pulls of `conn` that wait for its heartbeat, into `woken`.
+    pub fn heard_from(&self, conn: ConnId, woken: &mut Vec<Slot>) {
+        let key = conn_key(conn);
+        let waits = |slot: &Slot| self.slots[*slot as usize].as_ref().is_some_and(|held| held.filter.is_none());
+        woken.extend(self.by_conn.range((key, 0)..=(key, Slot::MAX)).map(|(_, slot)| *slot).filter(waits));
     }
 
     /// The pulls whose time is over, into `woken`.

@@ -136,6 +136,8 @@ impl From<Refusal> for Refused {
 pub enum Pulled {
     /// The answer is in the buffer.
     Answered,
+    /// The client is willing to wait, and the heartbeat with its subscription is not here yet.
+    Early(Arc<Queue>),
     /// There is nothing at the offset and the client is willing to wait.
     Empty(Empty),
     /// Records have to come from the disk.
@@ -288,6 +290,9 @@ impl Puller {
     pub fn pull(&mut self, cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run, out: &mut BytesMut) -> Pulled {
         match self.try_pull(cx, reply, asked, run, out) {
             Ok(pulled) => pulled,
+            Err(refused) if run != Run::Again && has(asked, pull_flag::SUSPEND) && is_early(&refused) => {
+                Pulled::Early(cx.store.queue(asked.topic, QueueId(asked.queue_id as u32)))
+            }
             Err(refused) => {
                 cx.figures.refused(refused.refusal.code);
                 let forbidden = refused.forbidden.map(|kind| ("forbiddenType", Value::I64(kind)));
@@ -481,6 +486,12 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<
         latency,
         begun: cx.now,
     })
+}
+
+/// Java and Go raise their version and send a heartbeat right after each rebalance that changed something, while the
+/// pulls of the new queues are on their way (INTEROP 06 §5): refused, such a queue would rest for three seconds.
+fn is_early(refused: &Refused) -> bool {
+    matches!(refused.refusal.code, response::SUBSCRIPTION_NOT_EXIST | response::SUBSCRIPTION_NOT_LATEST)
 }
 
 fn has(asked: &Pull<'_>, flag: i32) -> bool {

@@ -47,6 +47,9 @@ pub const SENDS_WAITING_FOR_TOPICS_MAX: usize = 4096;
 /// topic is in its file by then, and the periodic registration tells whoever was missed.
 pub const REGISTER_WAIT: Duration = Duration::from_millis(500);
 
+/// How long a pull waits for the heartbeat that it goes with before it is refused. They are milliseconds apart.
+const HEARTBEAT_WAIT_MS: u64 = 1000;
+
 /// How often a pull is tried again because its queue grew while it was being held.
 const PULL_RACES_MAX: usize = 3;
 
@@ -406,28 +409,29 @@ impl BrokerService {
 
     fn first_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>, lite: bool) -> Outcome {
         for _ in 0..PULL_RACES_MAX {
-            let empty = match self.run_pull(cx, reply, asked, Run::First { lite }) {
+            let (queue, filter, hold_ms) = match self.run_pull(cx, reply, asked, Run::First { lite }) {
                 Pulled::Answered => return Outcome::Done,
                 Pulled::Cold(read) => return self.read_cold(cx, read),
-                Pulled::Empty(empty) => empty,
+                Pulled::Empty(empty) => (empty.queue, Some(empty.filter), self.hold_time(asked)),
+                Pulled::Early(queue) => (queue, None, HEARTBEAT_WAIT_MS.min(self.hold_time(asked))),
             };
             if self.holds.len() >= self.settings.get().memory.held_pulls_max {
-                pull::write_not_held(cx.out, reply, asked, &empty.queue);
+                pull::write_not_held(cx.out, reply, asked, &queue);
                 return Outcome::Done;
             }
-            let queue = empty.queue.clone();
+            let early = filter.is_none();
             let slot = self.holds.insert(HeldPull {
                 conn: cx.conn,
                 reply,
                 pull: OwnedPull::new(asked),
-                queue: empty.queue,
-                filter: empty.filter,
-                deadline: cx.now.saturating_add(self.hold_time(asked)),
+                queue: queue.clone(),
+                filter,
+                deadline: cx.now.saturating_add(hold_ms),
             });
             self.publish_held();
             // Held first, looked at again afterwards: what was stored in between is seen by one side or the other.
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            if queue.max().0 as i64 <= asked.queue_offset {
+            if early || queue.max().0 as i64 <= asked.queue_offset {
                 return Outcome::Held;
             }
             self.holds.remove(slot);
@@ -441,7 +445,7 @@ impl BrokerService {
     fn finish_pull(&mut self, cx: &mut RequestCx<'_>, reply: ReplyTo, asked: &Pull<'_>) -> Outcome {
         match self.run_pull(cx, reply, asked, Run::Again) {
             Pulled::Cold(read) => self.read_cold(cx, read),
-            Pulled::Answered | Pulled::Empty(_) => Outcome::Done,
+            Pulled::Answered | Pulled::Empty(_) | Pulled::Early(_) => Outcome::Done,
         }
     }
 
@@ -504,6 +508,20 @@ impl BrokerService {
         self.publish_held();
     }
 
+    /// A heartbeat, and then the pulls of its connection that came before it.
+    fn heartbeat(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
+        let outcome = self.answer_now(cx, request);
+        let mut early = Vec::new();
+        self.holds.heard_from(cx.conn.id, &mut early);
+        for slot in early {
+            let Some(held) = self.holds.remove(slot) else { continue };
+            // Whether code 361 is served was looked at before it was held.
+            let _outcome = self.first_pull(cx, held.reply, &held.pull.pull(), false);
+            self.publish_held();
+        }
+        outcome
+    }
+
     fn answer_now(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
         let reply = request.reply_to();
         match codes::request(request.code).map(|row| (row.server, row.status)) {
@@ -536,6 +554,7 @@ impl Service for BrokerService {
         match request.code {
             request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => self.send(cx, request),
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => self.pull(cx, request),
+            request::HEART_BEAT => self.heartbeat(cx, request),
             _ => self.answer_now(cx, request),
         }
     }

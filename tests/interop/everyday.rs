@@ -103,9 +103,10 @@ fn a_delayed_message_is_delivered_when_it_is_due_and_not_before(client: Client) 
             let got: BTreeSet<&str> = messages(&heard[before..]).iter().map(|event| text(event, "key")).collect();
             wanted.iter().all(|key| got.contains(key.as_str()))
         });
+        // When the broker delivered it; when a virtual machine gets round to it is another matter.
         let waits: Vec<i64> = messages(&consumer.heard[before..])
             .iter()
-            .map(|event| number(event, "now") - number(event, "born"))
+            .map(|event| number(event, "stored") - number(event, "born"))
             .collect();
         assert!(waits.iter().all(|wait| (due..due + 1500).contains(wait)), "level {level}: {waits:?}");
     }

@@ -8,12 +8,16 @@ fn start(name: &str, loops: usize) -> TestBroker {
 }
 
 fn heartbeat(client: &mut TestClient, group: &str, topic: &str, expression: &str, version: i64, model: &str) {
+    let body = heartbeat_body(group, topic, expression, version, model);
+    assert_eq!(client.call(request::HEART_BEAT, &[], body.as_bytes()).code, 0);
+}
+
+fn heartbeat_body(group: &str, topic: &str, expression: &str, version: i64, model: &str) -> String {
     let tags: Vec<_> = expression.split("||").map(str::trim).filter(|tag| *tag != "*").collect();
     let codes: Vec<_> = tags.iter().map(|tag| message::java_hash(tag)).collect();
-    let body = format!(
+    format!(
         r#"{{"clientID":"c1","consumerDataSet":[{{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"{group}","messageModel":"{model}","subscriptionDataSet":[{{"classFilterMode":false,"codeSet":{codes:?},"expressionType":"TAG","subString":"{expression}","subVersion":{version},"tagsSet":{tags:?},"topic":"{topic}"}}],"unitMode":false}}],"producerDataSet":[]}}"#
-    );
-    assert_eq!(client.call(request::HEART_BEAT, &[], body.as_bytes()).code, 0);
+    )
 }
 
 #[test]
@@ -79,6 +83,39 @@ fn checks_come_in_javas_order_with_javas_codes() {
         let answer = call(&mut client, &newer);
         assert_eq!((answer.code, answer.remark.as_str()), (25, "the consumer's subscription not latest"));
         assert_eq!(call(&mut client, &with(pull("T", "0", "0", ""), "subVersion", "6")).messages().len(), 1);
+    }
+}
+
+#[test]
+fn a_pull_that_may_wait_waits_for_the_heartbeat_that_it_goes_with() {
+    for loops in LOOPS {
+        let broker = start("pull-early", loops);
+        let (mut producer, mut client) = (broker.connect(), broker.connect());
+        producer.put("T", 0, "x", "");
+        let pull = |offset, version| with(pull_fields("G", "T", "0", offset, "2", ""), "subVersion", version);
+        let held = || wait_until(|| broker.running().handles().held.total() == 1);
+
+        // Nothing is known of the group yet.
+        let pulled = client.send(request::PULL_MESSAGE, &pull("0", "6"), &[]);
+        held();
+        client.send(request::HEART_BEAT, &[], heartbeat_body("G", "T", "*", 6, "CLUSTERING").as_bytes());
+        let answers = [client.receive(), client.receive()];
+        let answer = answers.iter().find(|answer| answer.opaque == pulled).expect("an answer to the pull");
+        assert_eq!(answer.messages(), [(0, "x".to_owned())]);
+
+        // Nothing of this version; after the heartbeat it is held as any other, and a message wakes it.
+        let pulled = client.send(request::PULL_MESSAGE, &pull("1", "7"), &[]);
+        held();
+        heartbeat(&mut client, "G", "T", "*", 7, "CLUSTERING");
+        producer.put("T", 0, "y", "");
+        let answer = client.receive();
+        assert_eq!((answer.opaque, answer.messages()), (pulled, vec![(1, "y".to_owned())]));
+
+        // Whose heartbeat does not come is told so in the end.
+        client.send(request::PULL_MESSAGE, &pull("0", "8"), &[]);
+        let answer = client.receive();
+        assert_eq!((answer.code, answer.remark.as_str()), (25, "the consumer's subscription not latest"));
+        assert_eq!(broker.running().handles().held.total(), 0);
     }
 }
 
