@@ -19,8 +19,8 @@ use crate::wire::message::{NewRecord, properties};
 use super::admin;
 use super::config::Config;
 use super::handles::Handles;
-use super::request::OwnedRequest;
 use super::state_file::scratch::{self, Scratch};
+use crate::net::request::OwnedRequest;
 
 /// When fixtures begin.
 pub(crate) const START: u64 = 1_700_000_000_000;

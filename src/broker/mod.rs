@@ -31,7 +31,6 @@ pub mod pull;
 pub mod put_times;
 pub mod registration;
 pub mod relays;
-pub mod request;
 pub mod saver;
 pub mod send;
 pub mod send_back;

@@ -32,10 +32,10 @@ use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
 use super::live::View;
 use super::pull::{self, OwnedPull, PullCx, Pulled, Puller, Run};
-use super::request::OwnedRequest;
 use super::send::{MissingTopic, NotStaged, SendCx, Sender, Stored};
 use super::send_back;
 use super::topics::{self, SCHEDULE_TOPIC, TopicError, TopicsView};
+use crate::net::request::OwnedRequest;
 
 /// Topics that one loop may be making at once; each has a task that waits for a file and for name servers.
 pub const TOPICS_IN_MAKING_MAX: usize = 64;

@@ -2,7 +2,6 @@
 //! and encodes (INTEROP 05 §0). Knows no socket: a request comes in, an answer goes out.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
@@ -41,81 +40,59 @@ pub(super) struct Answer {
 /// A handler: an answer either way, so that `?` ends it.
 type Handler = fn(&Shared, &Call<'_, '_>) -> Result<Answer, Answer>;
 
-/// Every code that is served on the event loop. 100, 102 and 318 write a file and run beside it: `slow`.
-const HANDLERS: [(i32, Handler); 20] = [
-    (request::GET_KV_CONFIG, get_kv),
-    (request::REGISTER_BROKER, register_broker),
-    (request::UNREGISTER_BROKER, unregister_broker),
-    (request::GET_ROUTEINFO_BY_TOPIC, route),
-    (request::GET_BROKER_CLUSTER_INFO, cluster_info),
-    (request::WIPE_WRITE_PERM_OF_BROKER, wipe_write_perm),
-    (request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER, all_topics),
-    (request::DELETE_TOPIC_IN_NAMESRV, delete_topic),
-    (request::REGISTER_TOPIC_IN_NAMESRV, register_topic),
-    (request::GET_KVLIST_BY_NAMESPACE, kv_namespace),
-    (request::GET_TOPICS_BY_CLUSTER, topics_of_cluster),
-    (request::GET_SYSTEM_TOPIC_LIST_FROM_NS, system_topics),
-    (request::GET_UNIT_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::Unit)),
-    (request::GET_HAS_UNIT_SUB_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::Subscribed)),
-    (request::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST, |shared, _| topics_by_unit(shared, Unit::SubscribedOnly)),
-    (request::GET_NAMESRV_CONFIG, get_config),
-    (request::QUERY_DATA_VERSION, query_data_version),
-    (request::ADD_WRITE_PERM_OF_BROKER, add_write_perm),
-    (request::GET_BROKER_MEMBER_GROUP, member_group),
-    (request::BROKER_HEARTBEAT, heartbeat),
+/// Where a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the event loop.
+    Loop,
+    /// It changes the routes: one after the other, in the order in which they came. On the event loop if nobody is before
+    /// it and it is short, otherwise beside it.
+    Line,
+    /// Beside the event loop: it writes a file, or goes over every topic.
+    Beside,
+}
+use Place::{Beside, Line, Loop};
+
+/// Every code that is served.
+const HANDLERS: [(i32, Place, Handler); 23] = [
+    (request::PUT_KV_CONFIG, Beside, put_kv),
+    (request::GET_KV_CONFIG, Loop, get_kv),
+    (request::DELETE_KV_CONFIG, Beside, delete_kv),
+    (request::REGISTER_BROKER, Line, register_broker),
+    (request::UNREGISTER_BROKER, Line, unregister_broker),
+    (request::GET_ROUTEINFO_BY_TOPIC, Loop, route),
+    (request::GET_BROKER_CLUSTER_INFO, Loop, cluster_info),
+    (request::WIPE_WRITE_PERM_OF_BROKER, Line, wipe_write_perm),
+    (request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER, Beside, all_topics),
+    (request::DELETE_TOPIC_IN_NAMESRV, Line, delete_topic),
+    (request::REGISTER_TOPIC_IN_NAMESRV, Line, register_topic),
+    (request::GET_KVLIST_BY_NAMESPACE, Loop, kv_namespace),
+    (request::GET_TOPICS_BY_CLUSTER, Beside, topics_of_cluster),
+    (request::GET_SYSTEM_TOPIC_LIST_FROM_NS, Loop, system_topics),
+    (request::GET_UNIT_TOPIC_LIST, Beside, |shared, _| topics_by_unit(shared, Unit::Unit)),
+    (request::GET_HAS_UNIT_SUB_TOPIC_LIST, Beside, |shared, _| topics_by_unit(shared, Unit::Subscribed)),
+    (request::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST, Beside, |shared, _| topics_by_unit(shared, Unit::SubscribedOnly)),
+    (request::UPDATE_NAMESRV_CONFIG, Beside, update_config),
+    (request::GET_NAMESRV_CONFIG, Loop, get_config),
+    (request::QUERY_DATA_VERSION, Loop, query_data_version),
+    (request::ADD_WRITE_PERM_OF_BROKER, Line, add_write_perm),
+    (request::GET_BROKER_MEMBER_GROUP, Loop, member_group),
+    (request::BROKER_HEARTBEAT, Loop, heartbeat),
 ];
 
-/// Answers a request on the event loop.
+/// Where a request is answered.
+pub(super) fn place(code: i32) -> Place {
+    HANDLERS.iter().find(|(known, ..)| *known == code).map_or(Loop, |(_, place, _)| *place)
+}
+
+/// Answers a request, wherever it is.
 pub(super) fn answer(shared: &Shared, call: &Call<'_, '_>) -> Answer {
-    match HANDLERS.iter().find(|(code, _)| *code == call.request.code) {
-        Some((_, handler)) => handler(shared, call).unwrap_or_else(|refused| refused),
+    match HANDLERS.iter().find(|(code, ..)| *code == call.request.code) {
+        Some((.., handler)) => handler(shared, call).unwrap_or_else(|refused| refused),
         None => Answer::fail(
             response::REQUEST_CODE_NOT_SUPPORTED,
             format!(" request type {} not supported", call.request.code),
         ),
-    }
-}
-
-/// A change to be made beside the event loop because it writes a file.
-pub(super) enum Change {
-    Put { namespace: String, key: String, value: String },
-    Delete { namespace: String, key: String },
-    Settings { text: Vec<u8>, by: SocketAddr, now: Millis },
-}
-
-/// The change that a request asks for; `Err` answers it at once, `None` is any other request.
-pub(super) fn slow(request: &Command<'_>, by: SocketAddr, now: Millis) -> Option<Result<Change, Answer>> {
-    let fields = || {
-        let namespace = request.ext.get("namespace")?.to_owned();
-        Some((namespace, request.ext.get("key")?.to_owned()))
-    };
-    let missing = || Answer::fail(response::SYSTEM_ERROR, "namespace or key is null");
-    match request.code {
-        request::PUT_KV_CONFIG => Some(fields().ok_or_else(missing).map(|(namespace, key)| {
-            let value = request.ext.get("value").unwrap_or_default().to_owned();
-            Change::Put { namespace, key, value }
-        })),
-        request::DELETE_KV_CONFIG => {
-            Some(fields().ok_or_else(missing).map(|(namespace, key)| Change::Delete { namespace, key }))
-        }
-        request::UPDATE_NAMESRV_CONFIG => Some(Ok(Change::Settings { text: request.body.to_vec(), by, now })),
-        _ => None,
-    }
-}
-
-/// Makes a change; durable when it is answered.
-pub(super) fn change(shared: &Shared, change: &Change) -> Answer {
-    let done = match change {
-        Change::Put { namespace, key, value } => shared.kv.put(namespace, key, value),
-        Change::Delete { namespace, key } => shared.kv.delete(namespace, key),
-        Change::Settings { text, by, now } => return update_config(shared, text, *by, *now),
-    };
-    match done {
-        Ok(()) => Answer::default(),
-        Err(error) => {
-            tracing::error!("a key-value change was refused: {error}");
-            Answer::fail(response::SYSTEM_ERROR, error)
-        }
     }
 }
 
@@ -341,6 +318,30 @@ fn cluster_info(shared: &Shared, _: &Call<'_, '_>) -> Result<Answer, Answer> {
 
 // === Settings ===
 
+/// Namespace and key of a change.
+fn kv_place<'a>(call: &'a Call<'_, '_>) -> Result<(&'a str, &'a str), Answer> {
+    let field = |name| call.request.ext.get(name);
+    field("namespace").zip(field("key")).ok_or_else(|| Answer::fail(response::SYSTEM_ERROR, "namespace or key is null"))
+}
+
+fn put_kv(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
+    let (namespace, key) = kv_place(call)?;
+    kept(shared.kv.put(namespace, key, call.request.ext.get("value").unwrap_or_default()))
+}
+
+fn delete_kv(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
+    let (namespace, key) = kv_place(call)?;
+    kept(shared.kv.delete(namespace, key))
+}
+
+/// A change of the key-value table is durable when it is answered.
+fn kept(done: Result<(), impl Display>) -> Result<Answer, Answer> {
+    done.map(|()| Answer::default()).map_err(|error| {
+        tracing::error!("a key-value change was refused: {error}");
+        Answer::fail(response::SYSTEM_ERROR, error)
+    })
+}
+
 fn get_kv(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
     let (namespace, key) = (call.field("namespace")?, call.field("key")?);
     let value = shared.kv.get(namespace, key).ok_or_else(|| {
@@ -358,13 +359,14 @@ fn kv_namespace(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> 
     Ok(Answer::body(body::kv_table(table)))
 }
 
-fn update_config(shared: &Shared, text: &[u8], by: SocketAddr, now: Millis) -> Answer {
-    match shared.update_config(text, by, now) {
-        Ok(told) => Answer { remark: (!told.is_empty()).then(|| shared.say(&told)), ..Answer::default() },
+fn update_config(shared: &Shared, call: &Call<'_, '_>) -> Result<Answer, Answer> {
+    let by = call.conn.peer;
+    match shared.update_config(call.request.body, by, call.now) {
+        Ok(told) => Ok(Answer { remark: (!told.is_empty()).then(|| shared.say(&told)), ..Answer::default() }),
         Err(error) => {
             tracing::warn!("an update of the settings from {by} was refused: {error}");
             let black = matches!(error, UpdateError::Black(_));
-            Answer::fail(if black { response::NO_PERMISSION } else { response::SYSTEM_ERROR }, error)
+            Err(Answer::fail(if black { response::NO_PERMISSION } else { response::SYSTEM_ERROR }, error))
         }
     }
 }
@@ -381,15 +383,13 @@ mod tests {
     #[test]
     fn every_code_that_the_table_says_is_served_has_its_handler_and_no_other() {
         for row in REQUESTS {
-            let fast = HANDLERS.iter().filter(|(code, _)| *code == row.code).count();
-            let slow =
-                [request::PUT_KV_CONFIG, request::DELETE_KV_CONFIG, request::UPDATE_NAMESRV_CONFIG].contains(&row.code);
-            let expected = match (row.server, row.status) {
-                (Server::NameServer, Status::Served(Speed::Fast)) => (1, false),
-                (Server::NameServer, Status::Served(Speed::Slow)) => (0, true),
-                _ => (0, false),
+            let found: Vec<_> = HANDLERS.iter().filter(|(code, ..)| *code == row.code).map(|(_, at, _)| *at).collect();
+            let fits = match (row.server, row.status) {
+                (Server::NameServer, Status::Served(Speed::Fast)) => found == [Loop] || found == [Line],
+                (Server::NameServer, Status::Served(Speed::Slow)) => found == [Beside] || found == [Line],
+                _ => found.is_empty(),
             };
-            assert_eq!((fast, slow), expected, "{}", row.name);
+            assert!(fits, "{}: {found:?}", row.name);
         }
     }
 }

@@ -20,6 +20,8 @@ crate::base::metrics::table! {
         "Requests and answers received.";
     CONNECTIONS_REFUSED = Counter "rocketmq_namesrv_connections_refused_total" ("")
         "Connections that were closed at once because as many as allowed were open.";
+    SLOW_REFUSED = Counter "rocketmq_namesrv_slow_requests_refused_total" ("")
+        "Registrations, lists and changes refused because as many as allowed were under way.";
     BOUND_LIMIT = Gauge "rocketmq_namesrv_bound_limit" ("bound")
         "What a bound of the name server allows.";
     BOUND_USED = Gauge "rocketmq_namesrv_bound_used" ("bound")
@@ -40,7 +42,7 @@ impl Figures {
             let brokers = routes.brokers().iter();
             let brokers: Vec<_> =
                 brokers.map(|(name, broker)| (broker.cluster.clone(), name.clone(), broker.addrs.len())).collect();
-            (brokers, routes.topics().len())
+            (brokers, routes.topics_count())
         };
         let mut series = page.metric(&BROKERS);
         for (cluster, broker, addresses) in brokers {
@@ -51,11 +53,14 @@ impl Figures {
         page.one(&CONNECTIONS, &Labels::none(), counts.connections);
         page.one(&FRAMES, &Labels::none(), counts.frames);
         page.one(&CONNECTIONS_REFUSED, &Labels::none(), counts.connections_refused);
+        page.one(&SLOW_REFUSED, &Labels::none(), counts.slow_refused);
+        let (room, room_used) = slow.room();
         let bounds = [
-            ("connections", limits.connections_max, counts.connections),
-            ("unsent_bytes", limits.unsent_total_max, counts.unsent),
-            ("receive_memory_bytes", limits.receive_memory_max, counts.receive_memory),
-            ("slow_requests", control::IN_FLIGHT_MAX, slow.in_flight()),
+            ("connections", limits.connections_max as u64, counts.connections as u64),
+            ("unsent_bytes", limits.unsent_total_max as u64, counts.unsent as u64),
+            ("receive_memory_bytes", limits.receive_memory_max as u64, counts.receive_memory as u64),
+            ("slow_requests", control::IN_FLIGHT_MAX as u64, slow.in_flight() as u64),
+            ("slow_requests_bytes", room, room_used),
         ];
         let mut series = page.metric(&BOUND_LIMIT);
         bounds.iter().for_each(|(bound, limit, _)| series.add(&Labels::of("bound", bound), limit));

@@ -537,6 +537,11 @@ impl Routes {
         &self.clusters
     }
 
+    /// How many topics there are.
+    pub fn topics_count(&self) -> usize {
+        self.topics.len()
+    }
+
     /// Code 206: all topics, by name.
     pub fn topics(&self) -> Vec<&str> {
         self.topics_where(|_| true)

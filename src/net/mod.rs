@@ -6,6 +6,7 @@ mod event_loop;
 pub mod http;
 pub mod limits;
 pub mod mailbox;
+pub mod request;
 pub mod server;
 pub mod service;
 mod table;

@@ -203,7 +203,7 @@ requests! {
     PUT_KV_CONFIG = 100, NameServer, Cluster(Update), Served(Slow);
     GET_KV_CONFIG = 101, NameServer, Cluster(Get), Served(Fast);
     DELETE_KV_CONFIG = 102, NameServer, Cluster(Update), Served(Slow);
-    REGISTER_BROKER = 103, NameServer, Cluster(Update), Served(Fast);
+    REGISTER_BROKER = 103, NameServer, Cluster(Update), Served(Slow);
     UNREGISTER_BROKER = 104, NameServer, Cluster(Update), Served(Fast);
     GET_ROUTEINFO_BY_TOPIC = 105, NameServer, Cluster(Get), Served(Fast);
     GET_BROKER_CLUSTER_INFO = 106, NameServer, Open, Served(Fast);
@@ -213,7 +213,7 @@ requests! {
     GET_CONSUMER_CONNECTION_LIST = 203, Broker, Fields(Get), Served(Slow);
     GET_PRODUCER_CONNECTION_LIST = 204, Broker, Cluster(Get), Served(Slow);
     WIPE_WRITE_PERM_OF_BROKER = 205, NameServer, Cluster(Update), Served(Fast);
-    GET_ALL_TOPIC_LIST_FROM_NAMESERVER = 206, NameServer, Open, Served(Fast);
+    GET_ALL_TOPIC_LIST_FROM_NAMESERVER = 206, NameServer, Open, Served(Slow);
     DELETE_SUBSCRIPTIONGROUP = 207, Broker, Fields(Delete), Served(Slow);
     GET_CONSUME_STATS = 208, Broker, Fields(Get), Served(Slow);
     SUSPEND_CONSUMER = 209, Nobody, Open, Never("no release sends it");
@@ -230,7 +230,7 @@ requests! {
     GET_CONSUMER_STATUS_FROM_CLIENT = 221, Client, Open, Sent;
     INVOKE_BROKER_TO_RESET_OFFSET = 222, Broker, Fields(Update), Served(Slow);
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS = 223, Broker, Fields(Get), Served(Slow);
-    GET_TOPICS_BY_CLUSTER = 224, NameServer, Topics(List), Served(Fast);
+    GET_TOPICS_BY_CLUSTER = 224, NameServer, Topics(List), Served(Slow);
     UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST = 225, Broker, Open, Served(Slow);
     QUERY_TOPIC_CONSUME_BY_WHO = 300, Broker, Fields(Get), Served(Slow);
     REGISTER_FILTER_SERVER = 301, Broker, Open, Never("filter servers are gone since 5.1.1");
@@ -243,9 +243,9 @@ requests! {
     QUERY_CORRECTION_OFFSET = 308, Broker, Fields(Get), Served(Slow);
     CONSUME_MESSAGE_DIRECTLY = 309, Broker, Fields(Sub), Served(Slow);
     SEND_MESSAGE_V2 = 310, Broker, Fields(Pub), Served(Fast);
-    GET_UNIT_TOPIC_LIST = 311, NameServer, Open, Served(Fast);
-    GET_HAS_UNIT_SUB_TOPIC_LIST = 312, NameServer, Open, Served(Fast);
-    GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST = 313, NameServer, Open, Served(Fast);
+    GET_UNIT_TOPIC_LIST = 311, NameServer, Open, Served(Slow);
+    GET_HAS_UNIT_SUB_TOPIC_LIST = 312, NameServer, Open, Served(Slow);
+    GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST = 313, NameServer, Open, Served(Slow);
     CLONE_GROUP_OFFSET = 314, Broker, Fields(Update), Served(Slow);
     VIEW_BROKER_STATS_DATA = 315, Broker, Cluster(Get), Served(Slow);
     CLEAN_UNUSED_TOPIC = 316, Broker, Open, Served(Slow);

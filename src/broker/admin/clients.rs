@@ -9,8 +9,8 @@ use crate::broker::clients::{ConsumerBeat, Sender};
 use crate::broker::filter::TAG;
 use crate::broker::handles::Handles;
 use crate::broker::locks::LockedQueue;
-use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{PERM_READ, PERM_WRITE, TopicConfig, retry_topic};
+use crate::net::request::OwnedRequest;
 use crate::net::service::{Outcome, RequestCx};
 use crate::wire::body::{
     CheckClientRequestBody, LockBatchRequestBody, LockBatchResponseBody, MessageQueue, UnlockBatchRequestBody,

@@ -11,7 +11,7 @@ use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::config::{ALWAYS_BLACK, Config};
 use crate::broker::handles::Handles;
 use crate::broker::keys::{Settings, TABLE};
-use crate::broker::request::OwnedRequest;
+use crate::net::request::OwnedRequest;
 use crate::store::{self, FlushMode, Store};
 use crate::wire::body::DataVersion;
 use crate::wire::codes::response;

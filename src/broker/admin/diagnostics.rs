@@ -8,9 +8,9 @@ use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::clients::Member;
 use crate::broker::filter::{Subscription, TagFilter};
 use crate::broker::handles::Handles;
-use crate::broker::request::OwnedRequest;
 use crate::broker::stats::Name;
 use crate::broker::topics::TopicConfig;
+use crate::net::request::OwnedRequest;
 use crate::store::{Queue, ScanLimits};
 use crate::wire::body::{
     Connection, ConsumeQueueData, ConsumeStats, ConsumeStatsList, ConsumerConnection, GroupList, MessageModel,

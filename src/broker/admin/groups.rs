@@ -3,7 +3,7 @@
 use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::groups::GroupError;
 use crate::broker::handles::Handles;
-use crate::broker::request::OwnedRequest;
+use crate::net::request::OwnedRequest;
 use crate::wire::body::{SubscriptionGroupConfig, SubscriptionGroupList};
 use crate::wire::codes::response;
 use crate::wire::fastjson;

@@ -28,7 +28,7 @@ use crate::wire::command::{Command, Ext};
 use super::answer::{self, Answered, Refusal};
 use super::figures::LoopFigures;
 use super::handles::Handles;
-use super::request::OwnedRequest;
+use crate::net::request::OwnedRequest;
 
 /// Answers a request that may run on an event loop.
 pub fn answer_now(

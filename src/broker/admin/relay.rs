@@ -9,7 +9,7 @@ use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::clients::Member;
 use crate::broker::handles::Handles;
 use crate::broker::relays::{ClientAnswer, RelayError};
-use crate::broker::request::OwnedRequest;
+use crate::net::request::OwnedRequest;
 use crate::wire::body::GetConsumerStatusBody;
 use crate::wire::codes::{request, response};
 use crate::wire::command::{self, Value};

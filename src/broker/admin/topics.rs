@@ -2,8 +2,8 @@
 
 use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::handles::Handles;
-use crate::broker::request::OwnedRequest;
 use crate::broker::topics::{TopicConfig, TopicError, TopicFilterType};
+use crate::net::request::OwnedRequest;
 use crate::wire::body::DataVersion;
 use crate::wire::codes::response;
 use crate::wire::fastjson;

@@ -21,6 +21,7 @@ const V5_3_3: i32 = 479;
 
 struct Fixture {
     running: Option<Running<Infallible>>,
+    shared: Arc<Shared>,
     _control: ControlRuntime,
     folder: PathBuf,
 }
@@ -45,8 +46,9 @@ impl Fixture {
         change(&mut config);
         let control = ControlRuntime::start().unwrap();
         let bound = NameServer::open(config, Arc::new(RealDisk)).unwrap().bind().unwrap();
+        let shared = bound.shared.clone();
         let running = Some(bound.run(Clock::System, control.control()).unwrap());
-        Fixture { running, _control: control, folder }
+        Fixture { running, shared, _control: control, folder }
     }
 
     fn connect(&self) -> Peer {
@@ -256,6 +258,40 @@ fn a_broker_goes_with_its_connection_and_comes_back_with_the_next_registration()
     let mut broker = fixture.connect();
     broker.register(0, &["T", "U"]);
     assert_eq!(asking.route("T").code, 0);
+}
+
+#[test]
+fn nobody_overtakes_a_long_registration_and_who_only_asks_does_not_wait_for_it() {
+    let fixture = Fixture::start("line", |_| {});
+    let (mut asking, mut broker, mut gone) = (fixture.connect(), fixture.connect(), fixture.connect());
+    let names: Vec<String> = (0..200).map(|number| format!("T{number}")).collect();
+    let long = topic_table(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(long.len() > READ_ON_LOOP_MAX);
+    assert_eq!(broker.ask(REGISTER_BROKER, V5_3_3, header(0), &long).code, 0);
+    let before = fixture.running.as_ref().unwrap().counts();
+    // As if it took its time.
+    let turn = fixture.shared.line.free().unwrap();
+    broker.send(REGISTER_BROKER, V5_3_3, 0, header(0), &long);
+    broker.send(UNREGISTER_BROKER, V5_3_3, 0, header(0), b"");
+    gone.send(REGISTER_BROKER, V5_3_3, FLAG_ONEWAY, header(1), &topic_table(&["U", "V"]));
+    drop(gone);
+    let deadline = Instant::now() + PATIENCE;
+    let mut asked = 0;
+    loop {
+        assert_eq!(asking.route("T7").code, 0, "what waits has changed nothing");
+        asked += 1;
+        let now = fixture.running.as_ref().unwrap().counts();
+        if now.connections == before.connections - 1 && now.frames >= before.frames + 3 + asked {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now:?}");
+    }
+    drop(turn);
+    assert_eq!((broker.receive().code, broker.receive().code), (0, 0));
+    // Unregistered behind its registration, and the other one gone behind its own.
+    let got = route_until(&mut asking, "T7", |got| got.code == 17);
+    assert!(got.remark.contains("No broker is registered here"), "{}", got.remark);
+    assert!(fixture.shared.line.free().is_some());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::service::{Conn, RequestCx};
 use crate::base::clock::Millis;
-use crate::net::service::{Conn, RequestCx};
 use crate::wire::command::{self, Command, Ext, ReplyTo, Value};
 
 /// A request on its own.
