@@ -3,21 +3,27 @@ process 1 if it is booted. Needs root. Knows nothing of what is installed."""
 
 import atexit
 import ctypes
+import fcntl
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 PACKAGES = os.path.join(SOURCE, "target", "packages")
 BASE = os.path.join(PACKAGES, "base")
-SUITE, INCLUDED = "bookworm", "systemd,systemd-sysv,dbus,procps"
+SUITE, INCLUDED = "bookworm", "systemd,systemd-sysv,dbus,procps,sudo,rpm"
 ENVIRONMENT = ["LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_COLORS=0", "HOME=/root", "TERM=dumb",
                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 PATIENCE = 60
+# What the second version has in its examples, and the first has not.
+OTHER_EXAMPLE = "# The example of another version."
 
 # Runs as process 1 of fresh namespaces, makes the root one's world, and becomes its systemd.
 BOOT = r"""
@@ -138,6 +144,34 @@ class Root:
 
     def fails(self, line):
         return subprocess.run(self._command(line), capture_output=True, timeout=PATIENCE * 3).returncode != 0
+
+    def converse(self, line, question, answer):
+        """Runs a command at a terminal, gives its one answer when it is asked the question; what it says."""
+        ours, theirs = pty.openpty()
+
+        def take_terminal():
+            os.setsid()
+            fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(self._command(line), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=take_terminal)
+        os.close(theirs)
+        said, asked, deadline = "", False, time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.5)[0]:
+                try:
+                    said += os.read(ours, 4096).decode(errors="replace")
+                except OSError:
+                    break  # Its end of the terminal is closed.
+            if question in said and not asked:
+                asked = True
+                os.write(ours, f"{answer}\n".encode())
+        else:
+            process.kill()
+        code = process.wait(PATIENCE)
+        os.close(ours)
+        check(asked, f"`{line}` did not ask \"{question}\": {said}")
+        check(code == 0, f"`{line}` ended with {code}: {said}")
+        return said
 
     def outside(self, pid):
         """The id that one of its processes has on this machine."""
