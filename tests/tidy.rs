@@ -38,6 +38,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("if_addrs", &["app/advertise.rs"]),
     ("lz4_flex", &["wire/"]),
     ("memmap2", &["store/"]),
+    ("prometheus", &["base/metrics.rs"]),
     ("ruzstd", &["wire/"]),
     ("rustix", &["app/", "base/", "bench/", "net/", "store/"]),
     ("serde_json", &["admin/", "app/doctor/", "bench/", "broker/", "namesrv/", "wire/"]),

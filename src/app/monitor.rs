@@ -242,7 +242,7 @@ impl State {
 
 /// Every metric that any process may have, in the order of the pages.
 pub fn all() -> impl Iterator<Item = &'static metrics::Metric> {
-    ALL.iter().chain(namesrv::metrics::ALL).chain(broker::metrics::ALL).copied()
+    ALL.iter().chain(namesrv::metrics::ALL).copied().chain(broker::metrics::all())
 }
 
 /// `docs/metrics.md`: every metric, by who tells it.
@@ -252,8 +252,8 @@ pub fn reference() -> String {
          `rocketmq_brokeruntime_…` are those\nof rocketmq-exporter, with its labels. What is not known is absent. How to use them: \
          [monitor.md](monitor.md).\n",
     );
-    let sections =
-        [("Every process", ALL), ("A broker", broker::metrics::ALL), ("A name server", namesrv::metrics::ALL)];
+    let broker: Vec<_> = broker::metrics::all().collect();
+    let sections = [("Every process", ALL), ("A broker", &broker), ("A name server", namesrv::metrics::ALL)];
     for (title, table) in sections {
         page.push_str(&format!("\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"));
         for metric in table {

@@ -1,12 +1,18 @@
-//! Figures for Prometheus: a metric is a row of a table, a page is the text format 0.0.4 of a scrape, a histogram is a row
-//! of atomic counters. Knows no broker. Series are written anew from what is there at each scrape, so what is deleted is
-//! gone, and nothing has to be registered, locked or allocated where messages pass.
+//! Figures for Prometheus: a metric is a row of a table, a page is the text format 0.0.4 of a scrape. Knows no broker, and is
+//! the only door to the `prometheus` crate.
+//!
+//! There are two kinds of figures. What is counted for Prometheus alone, as it happens, is the crate's: a `Registry` of
+//! histograms and counters. What is there anyway, above all by topic, group and queue, is written anew from it at each
+//! scrape by `Series`: what is deleted is gone, nothing is counted twice, and a page of 130,000 series is made without the
+//! million strings that the crate's model of it would be.
 //!
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, "Text-based format".
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+
+pub use prometheus::local::LocalHistogram;
+pub use prometheus::{Histogram, IntCounterVec, Registry};
+use prometheus::{HistogramOpts, Opts, TextEncoder};
 
 /// What a scrape is served as.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -146,14 +152,20 @@ impl Page {
         }
     }
 
+    /// Everything that is counted in a registry.
+    pub fn registered(&mut self, registry: &Registry) {
+        if let Err(error) = TextEncoder::new().encode_utf8(&registry.gather(), &mut self.text) {
+            tracing::error!("what is counted cannot be written for Prometheus: {error}");
+        }
+    }
+
     /// The text.
     pub fn finish(self) -> String {
         self.text
     }
 
-    fn line(&mut self, name: &str, suffix: &str, labels: &Labels, value: impl fmt::Display) {
+    fn line(&mut self, name: &str, labels: &Labels, value: impl fmt::Display) {
         self.text.push_str(name);
-        self.text.push_str(suffix);
         if !labels.0.is_empty() {
             self.text.push('{');
             self.text.push_str(&labels.0);
@@ -176,7 +188,7 @@ impl Series<'_> {
     /// One series; `labels` are those of the metric's row.
     pub fn add(&mut self, labels: &Labels, value: impl fmt::Display) {
         self.begin(labels);
-        self.page.line(self.metric.name, "", labels, value);
+        self.page.line(self.metric.name, labels, value);
     }
 
     /// One series with one label more than `labels`, without a copy of them.
@@ -190,25 +202,6 @@ impl Series<'_> {
         let _written = writeln!(text, ",{name}=\"{label}\"}} {value}");
     }
 
-    /// One series of a histogram: what several counted together.
-    pub fn add_histogram<'h>(&mut self, labels: &Labels, parts: impl IntoIterator<Item = &'h Histogram>) {
-        self.begin(labels);
-        let mut counts = [0_u64; BOUNDS_US.len() + 1];
-        let mut sum_us = 0;
-        for part in parts {
-            sum_us += part.sum_us.load(Relaxed);
-            counts.iter_mut().zip(&part.counts).for_each(|(count, part)| *count += part.load(Relaxed));
-        }
-        let mut total = 0;
-        for (place, count) in counts.iter().enumerate() {
-            total += count;
-            let bound = BOUNDS_US.get(place).map_or_else(|| "+Inf".to_owned(), |bound| seconds(*bound).to_string());
-            self.page.line(self.metric.name, "_bucket", &labels.clone().and("le", bound), total);
-        }
-        self.page.line(self.metric.name, "_sum", labels, seconds(sum_us));
-        self.page.line(self.metric.name, "_count", labels, total);
-    }
-
     fn begin(&mut self, labels: &Labels) {
         let Metric { name, kind, labels: expected, help } = self.metric;
         debug_assert_eq!(labels.names().collect::<Vec<_>>().join(","), *expected, "{name}");
@@ -218,32 +211,33 @@ impl Series<'_> {
     }
 }
 
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
-}
-
-/// Upper bounds of the buckets, microseconds: a write to the page cache takes tens of them, a flush milliseconds, and a
+/// Upper bounds of the buckets, seconds: a write to the page cache takes tens of microseconds, a flush milliseconds, and a
 /// disk that stalls seconds.
-pub const BOUNDS_US: [u64; 18] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000, 30_000_000,
+pub const BOUNDS: [f64; 18] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
 ];
 
-/// How long something takes, counted by `BOUNDS_US`. Observing costs two relaxed additions.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    counts: [AtomicU64; BOUNDS_US.len() + 1],
-    sum_us: AtomicU64,
+/// What the rows of a table that are counted as it happens can be built with: a test builds each.
+const ROW: &str = "the row has a name and labels as Prometheus wants them";
+
+impl Metric {
+    /// A histogram of seconds by `BOUNDS`.
+    pub fn histogram(&self) -> Histogram {
+        Histogram::with_opts(HistogramOpts::new(self.name, self.help).buckets(BOUNDS.to_vec())).expect(ROW)
+    }
+
+    /// Counters by the last label of the row; the others are those of the registry.
+    pub fn counters(&self) -> IntCounterVec {
+        let label = self.labels.rsplit(',').next().unwrap_or_default();
+        IntCounterVec::new(Opts::new(self.name, self.help), &[label]).expect(ROW)
+    }
 }
 
-impl Histogram {
-    /// It took so long.
-    pub fn observe(&self, took: Duration) {
-        let us = took.as_micros() as u64;
-        let place = BOUNDS_US.partition_point(|bound| *bound < us);
-        self.counts[place].fetch_add(1, Relaxed);
-        self.sum_us.fetch_add(us, Relaxed);
-    }
+/// A registry whose series all have these labels.
+pub fn registry<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> Registry {
+    let labels = labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Registry::new_custom(None, Some(labels.collect())).expect("there is no prefix that could be refused")
 }
 
 #[cfg(test)]
@@ -251,7 +245,8 @@ mod tests {
     use super::*;
 
     static GAUGE: Metric = Metric { name: "g", kind: Kind::Gauge, labels: "a,b", help: "A gauge." };
-    static TIMES: Metric = Metric { name: "t_seconds", kind: Kind::Histogram, labels: "a", help: "Times." };
+    static TIMES: Metric = Metric { name: "t_seconds", kind: Kind::Histogram, labels: "b", help: "Times." };
+    static REFUSED: Metric = Metric { name: "r_total", kind: Kind::Counter, labels: "b,reason", help: "Refusals." };
 
     #[test]
     fn a_page_has_help_type_and_escaped_labels_and_nothing_for_metrics_without_series() {
@@ -267,23 +262,30 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_cumulative_and_sums_its_parts() {
-        let (one, other) = (Histogram::default(), Histogram::default());
-        one.observe(Duration::from_micros(50));
-        one.observe(Duration::from_micros(51));
-        other.observe(Duration::from_secs(100));
+    fn what_is_counted_is_on_the_page_with_the_labels_of_its_registry() {
+        let registry = registry([("b", "x\"y")]);
+        let (times, refused) = (TIMES.histogram(), REFUSED.counters());
+        registry.register(Box::new(times.clone())).expect("new");
+        registry.register(Box::new(refused.clone())).expect("new");
+        times.observe(0.00005);
+        times.observe(100.0);
+        refused.with_label_values(&["busy"]).inc_by(3);
         let mut page = Page::default();
-        page.metric(&TIMES).add_histogram(&Labels::of("a", "x"), [&one, &other]);
+        page.one(&GAUGE, &Labels::of("a", "1").and("b", "2"), 7);
+        page.registered(&registry);
         let text = page.finish();
-        let value = |begin: &str| {
-            let line = text.lines().find(|line| line.starts_with(begin)).expect(begin);
-            line.rsplit(' ').next().map(str::to_owned)
-        };
-        assert_eq!(value("t_seconds_bucket{a=\"x\",le=\"0.00005\"}").as_deref(), Some("1"), "{text}");
-        assert_eq!(value("t_seconds_bucket{a=\"x\",le=\"0.0001\"}").as_deref(), Some("2"));
-        assert_eq!(value("t_seconds_bucket{a=\"x\",le=\"30\"}").as_deref(), Some("2"));
-        assert_eq!(value("t_seconds_bucket{a=\"x\",le=\"+Inf\"}").as_deref(), Some("3"));
-        assert_eq!(value("t_seconds_count{a=\"x\"}").as_deref(), Some("3"));
-        assert_eq!(value("t_seconds_sum{a=\"x\"}").as_deref(), Some("100.000101"));
+        for line in [
+            "g{a=\"1\",b=\"2\"} 7",
+            "# TYPE t_seconds histogram",
+            "t_seconds_bucket{b=\"x\\\"y\",le=\"0.00005\"} 1",
+            "t_seconds_bucket{b=\"x\\\"y\",le=\"30\"} 1",
+            "t_seconds_bucket{b=\"x\\\"y\",le=\"+Inf\"} 2",
+            "t_seconds_sum{b=\"x\\\"y\"} 100.00005",
+            "t_seconds_count{b=\"x\\\"y\"} 2",
+            "# TYPE r_total counter",
+            "r_total{reason=\"busy\",b=\"x\\\"y\"} 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 }

@@ -106,7 +106,7 @@ impl Broker {
                 let owned = OwnedRequest::new(&cx, command);
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), owned)))
             } else {
-                admin::answer_now(&self.handles, self.handles.figures.of_loop(0), &mut cx, command)
+                admin::answer_now(&self.handles, &mut cx, command)
             }
         });
         if let Outcome::Slow(future) = outcome {

@@ -1,5 +1,5 @@
 //! What a broker tells Prometheus: ONE table of metrics, and the collector that reads them from what the broker's parts
-//! share. Names and labels are those of rocketmq-exporter where it has one (`exporter_metrics.tsv`), so that boards made for
+//! share; what is counted as it happens is in tables beside its counters. Names and labels are those of rocketmq-exporter where it has one (`exporter_metrics.tsv`), so that boards made for
 //! it work; what is not known is absent, never zero. Runs beside the loops and takes no lock for longer than one group's
 //! offsets in one topic.
 
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::Mutex;
 
 use crate::base::clock::Millis;
-use crate::base::metrics::{Labels, Page};
+use crate::base::metrics::{Labels, Metric, Page};
 use crate::base::position::QueueOffset;
 use crate::net::control::{self, Control};
 use crate::net::server::Watch;
@@ -19,6 +19,7 @@ use crate::store::{AppendError, PathSpace, Queue, StorePart};
 use crate::wire::command::VERSION;
 
 use super::cold_read::{READERS, READS_WAITING_MAX};
+use super::figures;
 use super::handles::Handles;
 use super::relays;
 use super::service::{SENDS_WAITING_FOR_TOPICS_MAX, TOPICS_IN_MAKING_MAX};
@@ -167,10 +168,6 @@ crate::base::metrics::table! {
         "Fuller than this, and expired files go (clean), the oldest files go (force), messages are refused (refuse); they are taken again at resume. A limit that is off is absent.";
     STORE_WRITABLE = Gauge "rocketmq_store_writable" ("cluster,broker")
         "1 while messages are taken, 0 while they are refused.";
-    APPEND_SECONDS = Histogram "rocketmq_store_append_seconds" ("cluster,broker")
-        "How long the writes of a tick's messages to the log take.";
-    FLUSH_SECONDS = Histogram "rocketmq_store_flush_seconds" ("cluster,broker")
-        "How long flushes of the log take.";
     FLUSH_RUNNING = Gauge "rocketmq_store_flush_running_seconds" ("cluster,broker")
         "For how long the flush under way has been going on; 0 when there is none.";
     UNFLUSHED = Gauge "rocketmq_store_unflushed_bytes" ("cluster,broker")
@@ -183,8 +180,6 @@ crate::base::metrics::table! {
         "Open connections.";
     FRAMES = Counter "rocketmq_frames_received_total" ("cluster,broker")
         "Requests and answers received.";
-    REFUSED = Counter "rocketmq_requests_refused_total" ("cluster,broker,reason")
-        "Requests that were answered with an error, by the name of its code.";
     CONNECTIONS_REFUSED = Counter "rocketmq_connections_refused_total" ("cluster,broker")
         "Connections that were closed at once because as many as allowed were open.";
     BOUND_LIMIT = Gauge "rocketmq_bound_limit" ("cluster,broker,bound")
@@ -203,6 +198,11 @@ crate::base::metrics::table! {
         "Queues that have waited for more than a minute for a group of which members are online.";
     SCRAPE_LEFT_OUT = Gauge "rocketmq_label_sets_in_other" ("cluster,broker")
         "Topics and pairs of topic and group that are summed up under the label other.";
+}
+
+/// Every metric of a broker.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    [ALL, figures::ALL, crate::store::METRICS].into_iter().flatten().copied()
 }
 
 /// What stands for all that is beyond the limit on labels.
@@ -638,9 +638,6 @@ impl Collector {
     fn write_store(&self, page: &mut Page, base: &Labels) {
         let store = &self.handles.store;
         page.one(&STORE_WRITABLE, base, u8::from(store.write_state().is_ok()));
-        let rows = self.handles.figures.rows();
-        page.metric(&APPEND_SECONDS).add_histogram(base, rows.iter().map(|row| &row.append));
-        page.metric(&FLUSH_SECONDS).add_histogram(base, [store.flush_times().took()]);
         page.one(&FLUSH_RUNNING, base, store.flush_times().running().as_secs_f64());
         let end = store.log_max().0;
         page.one(&UNFLUSHED, base, end.saturating_sub(store.flushed().get()));
@@ -653,13 +650,8 @@ impl Collector {
         page.one(&CONNECTIONS, base, counts.connections);
         page.one(&FRAMES, base, counts.frames);
         page.one(&CONNECTIONS_REFUSED, base, counts.connections_refused);
-        let mut series = page.metric(&REFUSED);
-        for (reason, count) in handles.figures.refusals() {
-            series.add(&base.clone().and("reason", reason), count);
-        }
-        if counts.slow_refused > 0 {
-            series.add(&base.clone().and("reason", "slow_requests_full"), counts.slow_refused);
-        }
+        handles.figures.refused_by_loops("slow_requests_full", counts.slow_refused);
+        page.registered(handles.figures.registry());
         let mut series = page.metric(&REGISTERED);
         for (name_server, registered) in handles.registration.standings() {
             series.add(&base.clone().and("name_server", name_server), u8::from(registered));
@@ -681,8 +673,7 @@ impl Collector {
     fn bounds(&self) -> Vec<(&'static str, u64, u64)> {
         let handles = &self.handles;
         let (limits, counts) = (self.watch.limits(), self.watch.counts());
-        let rows = handles.figures.rows();
-        let most = |of: fn(&super::figures::LoopFigures) -> usize| rows.iter().map(of).max().unwrap_or(0) as u64;
+        let figures = &handles.figures;
         let (tail, tail_max) = handles.store.tail_bytes();
         let (keys, keys_max) = handles.stats.keys();
         let held = handles.held.most();
@@ -695,19 +686,15 @@ impl Collector {
             ("slow_requests", control::IN_FLIGHT_MAX as u64, self.slow.in_flight() as u64),
             ("slow_requests_bytes", room, room_used),
             ("held_pulls_of_a_loop", memory.held_pulls_max as u64, held as u64),
-            ("sends_waiting_for_flush", memory.flush_waits_max as u64, most(|row| row.flush_waits.load(Relaxed))),
-            ("topics_in_making", TOPICS_IN_MAKING_MAX as u64, most(|row| row.topics_in_making.load(Relaxed))),
-            (
-                "sends_waiting_for_topics",
-                SENDS_WAITING_FOR_TOPICS_MAX as u64,
-                most(|row| row.sends_waiting.load(Relaxed)),
-            ),
+            ("sends_waiting_for_flush", memory.flush_waits_max as u64, figures.most(|row| &row.flush_waits)),
+            ("topics_in_making", TOPICS_IN_MAKING_MAX as u64, figures.most(|row| &row.topics_in_making)),
+            ("sends_waiting_for_topics", SENDS_WAITING_FOR_TOPICS_MAX as u64, figures.most(|row| &row.sends_waiting)),
             (
                 "sends_waiting_for_topics_bytes",
                 memory.waiting_sends_len_max as u64,
-                most(|row| row.sends_waiting_bytes.load(Relaxed)),
+                figures.most(|row| &row.sends_waiting_bytes),
             ),
-            ("cold_reads", (READS_WAITING_MAX + READERS) as u64, handles.figures.cold_reads.load(Relaxed) as u64),
+            ("cold_reads", (READS_WAITING_MAX + READERS) as u64, figures.cold_reads.load(Relaxed) as u64),
             ("requests_to_clients", relays::PENDING_MAX as u64, handles.relays.pending() as u64),
             ("queue_units_in_memory_bytes", tail_max, tail),
             ("statistics_keys", keys_max as u64, keys as u64),

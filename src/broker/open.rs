@@ -83,7 +83,7 @@ impl Handles {
         Ok(Handles {
             appender: Appender::new(store.clone(), tell, stats.clone(), clock.clone()),
             delays,
-            figures: Arc::new(Figures::new(config.loops)),
+            figures: Arc::new(Figures::new(&config, store.flush_times())),
             held,
             clients: Arc::new(Clients::new(config.notify_consumer_ids_changed_enable, post)),
             registration: Arc::new(Registration::new(&config.namesrv_addrs)),

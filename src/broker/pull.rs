@@ -17,7 +17,7 @@ use crate::wire::request::Pull;
 use super::answer::Refusal;
 use super::clients::Clients;
 use super::config::Config;
-use super::figures::LoopFigures;
+use super::figures::Figures;
 use super::filter::{Subscription, TagFilter};
 use super::groups::Groups;
 use super::offsets::Offsets;
@@ -109,7 +109,7 @@ pub struct PullCx<'a> {
     /// Figures of what is read.
     pub stats: &'a Stats,
     /// What this loop counts.
-    pub figures: &'a LoopFigures,
+    pub figures: &'a Figures,
     /// Tells how long it took.
     pub clock: &'a Clock,
     /// Now, milliseconds.

@@ -12,6 +12,7 @@ use tokio::runtime;
 
 use crate::base::clock::Millis;
 use crate::base::machine;
+use crate::base::metrics::LocalHistogram;
 use crate::base::position::PhyOffset;
 use crate::net::mailbox::Mailboxes;
 use crate::net::server::LoopContext;
@@ -26,7 +27,6 @@ use super::admin;
 use super::answer::Refusal;
 use super::appender::{growth, timed_append};
 use super::cold_read::ColdReader;
-use super::figures::LoopFigures;
 use super::flush_wait::{FlushWait, FlushWaits};
 use super::handles::{Handles, HeldCounts};
 use super::hold::{HeldPull, Holds, Slot};
@@ -110,6 +110,8 @@ pub struct BrokerService {
     in_making: HashMap<String, Vec<OwnedRequest>>,
     waiting_sends: usize,
     waiting_bytes: usize,
+    /// How long appends took; the loop's own until the timer adds it to those of the others.
+    append_seconds: LocalHistogram,
 }
 
 impl BrokerService {
@@ -134,6 +136,7 @@ impl BrokerService {
             in_making: HashMap::new(),
             waiting_sends: 0,
             waiting_bytes: 0,
+            append_seconds: handles.figures.append.local(),
             handles,
         }
     }
@@ -157,12 +160,8 @@ impl BrokerService {
         }
     }
 
-    fn figures(&self) -> &LoopFigures {
-        self.handles.figures.of_loop(self.loop_index)
-    }
-
     fn refuse_send(&self, out: &mut BytesMut, reply: ReplyTo, refusal: &Refusal) {
-        self.figures().refused(refusal.code);
+        self.handles.figures.refused(refusal.code);
         self.sender.write_refused(out, reply, refusal);
     }
 
@@ -306,7 +305,7 @@ impl BrokerService {
         let Handles { store, stats, clock, .. } = &*self.handles;
         match timed_append(store, stats, clock, self.loop_index, &mut self.batch) {
             Ok(took) => {
-                self.figures().append.observe(took);
+                self.append_seconds.observe(took.as_secs_f64());
                 self.sender.stored(&self.batch);
                 self.post_growth();
             }
@@ -399,7 +398,7 @@ impl BrokerService {
         match Pull::from_ext(&request.ext) {
             Ok(asked) => self.first_pull(cx, reply, &asked, lite),
             Err(error) => {
-                self.figures().refused(response::SYSTEM_ERROR);
+                self.handles.figures.refused(response::SYSTEM_ERROR);
                 let remark = error.to_string();
                 command::write_response(cx.out, reply, response::SYSTEM_ERROR, Some(&remark), &[], &[]);
                 Outcome::Done
@@ -460,7 +459,7 @@ impl BrokerService {
             store: &handles.store,
             near_bytes: self.near_bytes,
             stats: &handles.stats,
-            figures: handles.figures.of_loop(self.loop_index),
+            figures: &handles.figures,
             clock: &handles.clock,
             now: cx.now,
         };
@@ -471,7 +470,7 @@ impl BrokerService {
         match self.cold_reader.read(cx.conn.id, read) {
             Ok(()) => Outcome::Held,
             Err(read) => {
-                self.figures().refused(response::SYSTEM_BUSY);
+                self.handles.figures.refused(response::SYSTEM_BUSY);
                 cx.out.extend_from_slice(&read.busy());
                 Outcome::Done
             }
@@ -525,15 +524,13 @@ impl BrokerService {
     fn answer_now(&mut self, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
         let reply = request.reply_to();
         match codes::request(request.code).map(|row| (row.server, row.status)) {
-            Some((Server::Broker, Status::Served(Speed::Fast))) => {
-                admin::answer_now(&self.handles, self.handles.figures.of_loop(self.loop_index), cx, request)
-            }
+            Some((Server::Broker, Status::Served(Speed::Fast))) => admin::answer_now(&self.handles, cx, request),
             Some((Server::Broker, Status::Served(Speed::Slow))) => {
                 let request = OwnedRequest::new(cx, request);
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), request)))
             }
             row => {
-                self.figures().refused(response::REQUEST_CODE_NOT_SUPPORTED);
+                self.handles.figures.refused(response::REQUEST_CODE_NOT_SUPPORTED);
                 let mut remark = format!(" request type {} not supported", request.code);
                 if let Some((Server::Broker, Status::Later(theme))) = row {
                     let name = RequestName(request.code);
@@ -613,7 +610,8 @@ impl Service for BrokerService {
 
     fn timer(&mut self, now: Millis, outbox: &mut dyn Outbox) {
         self.refresh_settings();
-        let figures = self.figures();
+        self.append_seconds.flush();
+        let figures = self.handles.figures.of_loop(self.loop_index);
         figures.flush_waits.store(self.flush_waits.len(), Relaxed);
         figures.topics_in_making.store(self.in_making.len(), Relaxed);
         figures.sends_waiting.store(self.waiting_sends, Relaxed);

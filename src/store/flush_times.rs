@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::metrics::Histogram;
 
+crate::base::metrics::table! {
+    FLUSH_SECONDS = Histogram "rocketmq_store_flush_seconds" ("cluster,broker")
+        "How long flushes of the log take.";
+}
+
 /// Flushes, one at a time.
 #[derive(Debug)]
 pub struct FlushTimes {
@@ -17,7 +22,7 @@ pub struct FlushTimes {
 
 impl Default for FlushTimes {
     fn default() -> Self {
-        FlushTimes { took: Histogram::default(), born: Instant::now(), began_us: AtomicU64::new(0) }
+        FlushTimes { took: FLUSH_SECONDS.histogram(), born: Instant::now(), began_us: AtomicU64::new(0) }
     }
 }
 
@@ -32,7 +37,7 @@ impl FlushTimes {
     /// It has ended, well or not.
     pub(super) fn end(&self, began: Instant) {
         self.began_us.store(0, Relaxed);
-        self.took.observe(began.elapsed());
+        self.took.observe(began.elapsed().as_secs_f64());
     }
 
     /// How long they took.

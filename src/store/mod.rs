@@ -45,7 +45,7 @@ pub use batch::{Assigned, BATCH_BYTES_MAX, Batch};
 pub use clean::{CleanCounts, Cleaned, Removing};
 pub use config::{Config, FlushMode};
 pub use error::{AppendError, CloseError, OpenError, ReadError, StageError, StepError};
-pub use flush_times::FlushTimes;
+pub use flush_times::{ALL as METRICS, FlushTimes};
 pub use queue::Queue;
 pub use read::{Boundary, Entry, Scan, ScanLimits, ScanStatus};
 pub use recover::RecoveryReport;

@@ -26,17 +26,11 @@ use crate::wire::codes::{RequestName, request, response};
 use crate::wire::command::{Command, Ext};
 
 use super::answer::{self, Answered, Refusal};
-use super::figures::LoopFigures;
 use super::handles::Handles;
 use crate::net::request::OwnedRequest;
 
 /// Answers a request that may run on an event loop.
-pub fn answer_now(
-    handles: &Arc<Handles>,
-    figures: &LoopFigures,
-    cx: &mut RequestCx<'_>,
-    request: &Command<'_>,
-) -> Outcome {
+pub fn answer_now(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Command<'_>) -> Outcome {
     let answered = match request.code {
         request::HEART_BEAT => return clients::heartbeat(handles, cx, request),
         request::UNREGISTER_CLIENT => clients::unregister(handles, cx, request),
@@ -49,7 +43,7 @@ pub fn answer_now(
         request::GET_MIN_OFFSET => offsets::min(handles, request),
         code => not_supported(code),
     };
-    count(figures, &answered);
+    count(handles, &answered);
     answer::write(cx.out, request.reply_to(), &answered);
     Outcome::Done
 }
@@ -83,15 +77,15 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(&handles, &request).await,
         code => look(&handles, request.clone(), code).await,
     };
-    count(handles.figures.beside(), &answered);
+    count(&handles, &answered);
     let mut out = BytesMut::new();
     answer::write(&mut out, request.reply, &answered);
     out
 }
 
-fn count(figures: &LoopFigures, answered: &Answered) {
+fn count(handles: &Handles, answered: &Answered) {
     if let Err(refusal) = answered {
-        figures.refused(refusal.code);
+        handles.figures.refused(refusal.code);
     }
 }
 
