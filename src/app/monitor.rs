@@ -89,8 +89,8 @@ impl Monitor {
         });
         let Some(address) = plan.metrics_address() else { return Ok(Monitor { state, server: None }) };
         let told = state.clone();
-        let server =
-            HttpServer::bind(address).and_then(|server| server.run(Arc::new(move |path| State::page(&told, path))));
+        let server = HttpServer::bind(address, http::Limits::default())
+            .and_then(|server| server.run(Arc::new(move |path| State::page(told.clone(), path))));
         match server {
             Ok(server) => Ok(Monitor { state, server: Some(server) }),
             Err(error) if plan.metrics.required => Err(format!("metrics: {error}")),
@@ -136,15 +136,11 @@ impl Monitor {
 }
 
 impl State {
-    fn page(state: &Arc<State>, path: &str) -> Option<Answer> {
-        let slow = |make: fn(&State) -> Response| {
-            let state = state.clone();
-            Some(Answer::Slow(Box::new(move || make(&state))))
-        };
+    fn page(state: Arc<State>, path: &str) -> Option<Answer> {
         match path {
             "/livez" => Some(Answer::Now(state.live())),
-            "/readyz" => slow(State::ready),
-            "/metrics" => slow(State::metrics),
+            "/readyz" => Some(Answer::Slow(Box::new(move || state.ready()))),
+            "/metrics" => Some(Answer::Large(Box::new(move || state.metrics()))),
             "/" => Some(Answer::Now(Response::text(200, "/metrics /livez /readyz\n"))),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //! of a few hundred bytes. Knows no HTTP.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -11,32 +11,34 @@ use hyper::rt::{Read, ReadBufCursor, Sleep, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{WRITE_TIMEOUT, stalled};
-
 /// Bytes read at once.
 const READ_LEN: usize = 4096;
+/// Bytes written at once: the kernel would copy megabytes before it lets others have the processor.
+const WRITE_LEN: usize = 64 * 1024;
 
 /// A socket whose peer has to take what is sent to it.
 pub(super) struct Stream {
     socket: TcpStream,
-    /// Runs while the peer takes nothing.
-    stalled: Option<Pin<Box<tokio::time::Sleep>>>,
+    send_timeout: Duration,
+    /// Runs from when the peer did not take all at once until it has.
+    late: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream) -> Stream {
-        Stream { socket, stalled: None }
+    pub fn new(socket: TcpStream, send_timeout: Duration) -> Stream {
+        Stream { socket, send_timeout, late: None }
     }
 
-    /// What a write came to; fails it when the peer has taken nothing for too long.
+    /// What a write came to; fails it when the peer has not taken everything in time.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
             return written;
         }
-        let stalled_for = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
-        ready!(stalled_for.as_mut().poll(cx));
-        Poll::Ready(Err(stalled()))
+        let send_timeout = self.send_timeout;
+        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(send_timeout)));
+        ready!(late.as_mut().poll(cx));
+        let told = format!("the peer did not take an answer within {} s", send_timeout.as_secs_f64());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, told)))
     }
 }
 
@@ -53,13 +55,30 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let written = Pin::new(&mut self.socket).poll_write(cx, &buf[..buf.len().min(WRITE_LEN)]);
+        if buf.len() > WRITE_LEN {
+            std::thread::yield_now();
+        }
         self.watch(cx, written)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| buf))
+    }
+
+    /// So that hyper writes a page from where it is: else it puts a copy behind the headers.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper asks when it has written everything that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.watch(cx, flushed)
+        self.late = None;
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
