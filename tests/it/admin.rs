@@ -7,19 +7,21 @@ use serde_json::Value as Json;
 
 use crate::harness::{Folder, Ports, Said, Server, run};
 
-struct Cluster {
-    home: Folder,
-    name_server: String,
-    broker: String,
-    server: Server,
+/// `dev` in a folder of its own.
+pub struct Cluster {
+    pub home: Folder,
+    pub name_server: String,
+    pub broker: String,
+    pub server: Server,
 }
 
 impl Cluster {
-    fn start(name: &str) -> Cluster {
+    pub fn start(name: &str) -> Cluster {
         let home = Folder::new(name);
         let ports = Ports::free();
         let (namesrv, broker) = (ports.namesrv.to_string(), ports.broker.to_string());
-        let server = Server::start(home.path(), &["dev", "--namesrv-port", &namesrv, "--broker-port", &broker]);
+        let flags = ["dev", "--advertise", "127.0.0.1", "--namesrv-port", &namesrv, "--broker-port", &broker];
+        let server = Server::start(home.path(), &flags);
         let (name_server, broker) = (format!("127.0.0.1:{namesrv}"), format!("127.0.0.1:{broker}"));
         Cluster { home, name_server, broker, server }
     }

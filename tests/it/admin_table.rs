@@ -5,51 +5,38 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::harness::{Folder, Ports, Said, Server, run};
+use crate::admin::Cluster;
+use crate::harness::{Said, run};
 
-struct Cluster {
-    home: Folder,
-    name_server: String,
-    broker: String,
-    server: Server,
+/// A cluster with a topic, a group and a message.
+fn cluster(name: &str) -> Cluster {
+    let cluster = Cluster::start(name);
+    for line in [
+        "updateTopic -c DefaultCluster -t Orders -r 2 -w 2",
+        "updateSubGroup -c DefaultCluster -g Billing",
+        "sendMessage -t Orders -p hello -k key-1 -c TagA -b broker-a -i 1",
+        "resetOffsetByTime -g Billing -t Orders -s -1",
+    ] {
+        let said = admin(&cluster, line);
+        assert_eq!(said.code, Some(0), "{line}: {said:?}");
+    }
+    cluster
 }
 
-impl Cluster {
-    fn start(name: &str) -> Cluster {
-        let home = Folder::new(name);
-        let ports = Ports::free();
-        let (namesrv, broker) = (ports.namesrv.to_string(), ports.broker.to_string());
-        let flags = ["dev", "--advertise", "127.0.0.1", "--namesrv-port", &namesrv, "--broker-port", &broker];
-        let server = Server::start(home.path(), &flags);
-        let (name_server, broker) = (format!("127.0.0.1:{namesrv}"), format!("127.0.0.1:{broker}"));
-        let cluster = Cluster { home, name_server, broker, server };
-        for line in [
-            "updateTopic -c DefaultCluster -t Orders -r 2 -w 2",
-            "updateSubGroup -c DefaultCluster -g Billing",
-            "sendMessage -t Orders -p hello -k key-1 -c TagA -b broker-a -i 1",
-            "resetOffsetByTime -g Billing -t Orders -s -1",
-        ] {
-            let said = cluster.admin(line);
-            assert_eq!(said.code, Some(0), "{line}: {said:?}");
-        }
-        cluster
-    }
+/// `~` stands for a blank, `BROKER` for the broker's address, `ID` and `UNIQUE` for the message's ids.
+fn admin(cluster: &Cluster, line: &str) -> Said {
+    let words: Vec<String> =
+        line.split(' ').map(|word| word.replace('~', " ").replace("BROKER", &cluster.broker)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name_server = ["-n", cluster.name_server.as_str()];
+    let around: &[&str] = if words.contains(&"-n") { &[] } else { &name_server };
+    run(cluster.home.path(), &[&["admin"], words.as_slice(), around].concat())
+}
 
-    /// `~` stands for a blank, `BROKER` for the broker's address, `ID` and `UNIQUE` for the message's ids.
-    fn admin(&self, line: &str) -> Said {
-        let words: Vec<String> =
-            line.split(' ').map(|word| word.replace('~', " ").replace("BROKER", &self.broker)).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let name_server = ["-n", self.name_server.as_str()];
-        let around: &[&str] = if words.contains(&"-n") { &[] } else { &name_server };
-        run(self.home.path(), &[&["admin"], words.as_slice(), around].concat())
-    }
-
-    fn rows(&self, line: &str) -> (Said, Vec<Json>) {
-        let said = self.admin(&format!("{line} --output json"));
-        let rows = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {said:?}"));
-        (said, rows)
-    }
+fn rows(cluster: &Cluster, line: &str) -> (Said, Vec<Json>) {
+    let said = admin(cluster, &format!("{line} --output json"));
+    let rows = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {said:?}"));
+    (said, rows)
 }
 
 fn name(line: &str) -> &str {
@@ -121,17 +108,17 @@ const NOBODY: &[&str] = &[
 
 #[test]
 fn every_command_answers_in_json_when_it_is_asked_to() {
-    let cluster = Cluster::start("admin-json");
-    let (_, found) = cluster.rows("queryMsgByOffset -t Orders -b broker-a -i 1 -o 0");
+    let cluster = cluster("admin-json");
+    let (_, found) = rows(&cluster, "queryMsgByOffset -t Orders -b broker-a -i 1 -o 0");
     let id = |name: &str| found[0][name].as_str().unwrap_or_default().to_owned();
     for line in ASKED {
         let line = line.replace("ID", &id("offsetMsgId")).replace("UNIQUE", &id("msgId"));
-        let (said, rows) = cluster.rows(&line);
+        let (said, rows) = rows(&cluster, &line);
         assert!(said.code == Some(0) && said.stderr.is_empty(), "{line}: {said:?}");
         assert!(!rows.is_empty() && rows.iter().all(Json::is_object), "{line}: {rows:?}");
     }
     for line in NOBODY {
-        let (said, rows) = cluster.rows(line);
+        let (said, rows) = rows(&cluster, line);
         assert!(rows.is_empty() && said.stderr.lines().count() <= 1, "{line}: {said:?}");
     }
     for command in rocketmq::admin::COMMANDS {
@@ -256,7 +243,7 @@ const WRONG: &[(&str, i32, &str)] = &[
 
 #[test]
 fn what_is_wrong_is_told_in_one_line_and_nothing_is_changed() {
-    let mut cluster = Cluster::start("admin-bad");
+    let mut cluster = cluster("admin-bad");
     cluster.server = cluster.server.announce("an update of the settings");
     let state = || -> Vec<String> {
         let lines = [
@@ -268,7 +255,7 @@ fn what_is_wrong_is_told_in_one_line_and_nothing_is_changed() {
             "getBrokerConfig -b broker-a",
             "getNamesrvConfig",
         ];
-        lines.map(|line| cluster.admin(line).stdout).into()
+        lines.map(|line| admin(&cluster, line).stdout).into()
     };
     // The only traces of what was not found: rates, which fall.
     let still = |states: Vec<String>| -> Vec<String> {
@@ -278,7 +265,7 @@ fn what_is_wrong_is_told_in_one_line_and_nothing_is_changed() {
     let before = still(state());
     let mut wrong = Vec::new();
     for (line, code, told) in WRONG {
-        let said = cluster.admin(line);
+        let said = admin(&cluster, line);
         let fits = said.code == Some(*code) && said.stderr.contains(told) && said.stderr.lines().count() == 1;
         if !fits || !said.stderr.starts_with(name(line)) {
             wrong.push(format!("{line}: {told}: {said:?}"));
@@ -291,10 +278,10 @@ fn what_is_wrong_is_told_in_one_line_and_nothing_is_changed() {
         assert!(asked.contains(command.name), "{}", command.name);
         let required: Vec<_> = command.flags.iter().filter(|flag| flag.required).collect();
         for flag in &required {
-            let said = cluster.admin(command.name);
+            let said = admin(&cluster, command.name);
             assert!(said.code == Some(2) && said.stderr.contains(flag.long), "{}: {said:?}", command.name);
         }
-        let said = cluster.admin(&format!("{} --no-such-flag", command.name));
+        let said = admin(&cluster, &format!("{} --no-such-flag", command.name));
         assert!(said.code == Some(2) && said.stderr.lines().count() == 1, "{}: {said:?}", command.name);
         assert!(said.stderr.contains("unknown argument --no-such-flag; `help"), "{}: {said:?}", command.name);
     }

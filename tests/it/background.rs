@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocketmq::client::{Client, Response};
 use rocketmq::wire::codes::{request, response};
 use rocketmq::wire::command::Value;
 
 use crate::harness::{Folder, Ports, Said, Server, rocketmq, run};
+use crate::session::Session;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -166,19 +166,6 @@ fn a_process_that_aborts_says_why_on_its_last_line() {
     std::mem::forget(daemon);
 }
 
-/// Calls of a client.
-struct Asker(tokio::runtime::Runtime, Client);
-
-impl Asker {
-    fn new() -> Asker {
-        Asker(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"), Client::new())
-    }
-
-    fn ask(&self, address: &str, code: i32, ext: &[(&str, Value<'_>)]) -> Response {
-        self.0.block_on(self.1.request(address, code, ext, b"", TIMEOUT)).expect("an answer")
-    }
-}
-
 #[test]
 fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_durable() {
     let home = Folder::new("drain");
@@ -187,12 +174,12 @@ fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_dur
     let name_server = Server::start(home.path(), &["namesrv", "--listen", &namesrv, "--data", "ns"]);
     let address = format!("127.0.0.1:{}", ports.broker);
     let text = format!(
-        "[broker]\nname = \"b\"\nlisten = \"{address}\"\nname_servers = [\"{namesrv}\"]\ndrain_time = \"4s\"\n\
+        "[broker]\nname = \"b\"\nlisten = \"{address}\"\nname_servers = [\"{namesrv}\"]\ndrain_time = \"60s\"\n\
          [broker.store]\ndata = \"store\"\n"
     );
     home.file("b.toml", &text);
     let broker = Server::start(home.path(), &["run", "-c", "b.toml"]);
-    let asker = Asker::new();
+    let asker = Session::new(ports.broker);
     let topic = |name| {
         let ext = [
             ("topic", Value::Str(name)),
@@ -202,28 +189,11 @@ fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_dur
             ("perm", Value::I64(6)),
             ("topicFilterType", Value::Str("SINGLE_TAG")),
         ];
-        assert_eq!(asker.ask(&address, request::UPDATE_AND_CREATE_TOPIC, &ext).code, response::SUCCESS);
+        assert_eq!(asker.ask(request::UPDATE_AND_CREATE_TOPIC, &ext, b"").code, response::SUCCESS);
     };
     topic("Held");
     topic("Sent");
-    let pull = std::thread::spawn({
-        let address = address.clone();
-        move || {
-            let ext = [
-                ("consumerGroup", Value::Str("C")),
-                ("topic", Value::Str("Held")),
-                ("queueId", Value::I64(0)),
-                ("queueOffset", Value::I64(0)),
-                ("maxMsgNums", Value::I64(32)),
-                ("sysFlag", Value::I64(6)),
-                ("commitOffset", Value::I64(0)),
-                ("suspendTimeoutMillis", Value::I64(60_000)),
-                ("subscription", Value::Str("*")),
-                ("subVersion", Value::I64(0)),
-            ];
-            Asker::new().ask(&address, request::PULL_MESSAGE, &ext)
-        }
-    });
+    let pull = std::thread::spawn(move || Session::new(ports.broker).pull("Held", 0, 32, 60_000));
     let sender = Server::spawn(
         home.path(),
         &[
@@ -244,7 +214,7 @@ fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_dur
     );
     sender.wait_for("BEGIN");
     broker.signal("TERM");
-    broker.wait_for("stopping, within 64 s: SIGTERM");
+    broker.wait_for("stopping, within 120 s: SIGTERM");
     // While somebody sends, the route says that nothing is to be sent here; then the broker is gone from it.
     let permission = || {
         let said: Said = run(home.path(), &["admin", "topicRoute", "-n", &namesrv, "-t", "Sent", "--output", "json"]);
@@ -255,12 +225,12 @@ fn a_stop_sends_producers_elsewhere_answers_held_pulls_and_leaves_everything_dur
     while permission() != Some(4) {
         assert!(Instant::now() < until, "the permission stays {:?}", permission());
     }
+    sender.kill();
     broker.ends();
     assert_eq!(permission(), None, "it has left the name server");
     let held = pull.join().expect("the puller does not panic");
     assert_eq!(held.code, response::PULL_NOT_FOUND, "{held:?}");
     assert!(!home.join("store/abort").exists());
-    sender.kill();
 
     let broker = Server::start(home.path(), &["run", "-c", "b.toml"]);
     assert_eq!(permission(), Some(6), "a new start may be written again");

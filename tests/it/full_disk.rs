@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocketmq::client::{Client, Response};
+use rocketmq::client::Response;
 use rocketmq::wire::codes::{request, response};
 use rocketmq::wire::command::Value;
 
 use crate::harness::{Folder, Ports, Server};
+use crate::session::Session;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC: &str = "FullDisk";
 const DISK_MIB: u64 = 96;
@@ -82,55 +82,16 @@ impl Drop for SmallDisk {
     }
 }
 
-struct Session {
-    runtime: tokio::runtime::Runtime,
-    client: Client,
-    address: String,
-}
+/// What these tests ask of the broker on the small disk.
+struct OnDisk(Session);
 
-impl Session {
-    fn new(port: u16) -> Session {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Session { runtime, client: Client::new(), address: format!("127.0.0.1:{port}") }
-    }
-
-    fn ask(&self, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Response {
-        let call = self.client.request(&self.address, code, ext, body, TIMEOUT);
-        self.runtime.block_on(call).expect("an answer")
-    }
-
-    fn send(&self) -> Response {
-        let ext = [
-            ("producerGroup", Value::Str("P")),
-            ("topic", Value::Str(TOPIC)),
-            ("defaultTopic", Value::Str("TBW102")),
-            ("defaultTopicQueueNums", Value::I64(4)),
-            ("queueId", Value::I64(0)),
-            ("sysFlag", Value::I64(0)),
-            ("bornTimestamp", Value::I64(1_700_000_000_000)),
-            ("flag", Value::I64(0)),
-            ("properties", Value::Str("KEYS\u{1}k\u{2}")),
-            ("reconsumeTimes", Value::I64(0)),
-            ("unitMode", Value::Str("false")),
-            ("batch", Value::Str("false")),
-        ];
-        self.ask(request::SEND_MESSAGE, &ext, &BODY)
+impl OnDisk {
+    fn new(port: u16) -> OnDisk {
+        OnDisk(Session::new(port))
     }
 
     fn pull(&self, from: i64) -> Response {
-        let ext = [
-            ("consumerGroup", Value::Str("C")),
-            ("topic", Value::Str(TOPIC)),
-            ("queueId", Value::I64(0)),
-            ("queueOffset", Value::I64(from)),
-            ("maxMsgNums", Value::I64(1)),
-            ("sysFlag", Value::I64(4)),
-            ("commitOffset", Value::I64(0)),
-            ("suspendTimeoutMillis", Value::I64(0)),
-            ("subscription", Value::Str("*")),
-            ("subVersion", Value::I64(0)),
-        ];
-        self.ask(request::PULL_MESSAGE, &ext, b"")
+        self.0.pull(TOPIC, from, 1, 0)
     }
 
     /// The oldest and the newest message's number can be read, and nothing behind it.
@@ -146,12 +107,12 @@ impl Session {
     }
 
     fn configure(&self, lines: &str) {
-        let answer = self.ask(request::UPDATE_BROKER_CONFIG, &[], lines.as_bytes());
+        let answer = self.0.ask(request::UPDATE_BROKER_CONFIG, &[], lines.as_bytes());
         assert_eq!(answer.code, response::SUCCESS, "{answer:?}");
     }
 
     fn runtime_info(&self, name: &str) -> String {
-        let body = self.ask(request::GET_BROKER_RUNTIME_INFO, &[], b"").body;
+        let body = self.0.ask(request::GET_BROKER_RUNTIME_INFO, &[], b"").body;
         let info: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         info["table"][name].as_str().unwrap_or_default().to_owned()
     }
@@ -160,7 +121,7 @@ impl Session {
     fn send_until_taken(&self, what: &str) -> i64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = self.send();
+            let answer = self.0.send(TOPIC, &BODY);
             if answer.code == response::SUCCESS {
                 return answer.i64("queueOffset").expect("a queue offset");
             }
@@ -175,7 +136,7 @@ impl Session {
         let deadline = Instant::now() + PATIENCE;
         let (mut taken, mut newest) = (0, -1);
         loop {
-            let answer = self.send();
+            let answer = self.0.send(TOPIC, &BODY);
             let remark = answer.remark.clone().unwrap_or_default();
             match answer.code {
                 response::SUCCESS => {
@@ -226,7 +187,7 @@ fn a_full_disk_refuses_with_its_reason_loses_nothing_and_messages_are_taken_agai
     let Some(disk) = SmallDisk::mount(&folder) else { return };
     let port = Ports::free().broker;
     let server = start(&folder, &disk, port);
-    let session = Session::new(port);
+    let session = OnDisk::new(port);
 
     // Messages fill it: nothing is expired, so they are refused. A fast sender may meet the end of the disk before the limit
     // is noticed; that is told too, and passes.
@@ -242,7 +203,7 @@ fn a_full_disk_refuses_with_its_reason_loses_nothing_and_messages_are_taken_agai
 
     // Expired files make the room themselves.
     let before = log_files(&disk);
-    session.ask(
+    session.0.ask(
         request::UPDATE_CONSUMER_OFFSET,
         &[
             ("consumerGroup", Value::Str("Lagging")),
@@ -293,7 +254,7 @@ fn a_disk_without_a_free_block_refuses_and_a_kill_and_a_start_on_it_lose_nothing
     let port = Ports::free().broker;
     let mut server = start(&folder, &disk, port);
     // Above 100 % is never: what refuses here is the disk itself.
-    let mut session = Session::new(port);
+    let mut session = OnDisk::new(port);
     session.configure("diskSpaceWarningLevelRatio=100");
     let mut newest = session.send_until_taken("an empty disk");
     for round in 0..3 {
@@ -305,7 +266,7 @@ fn a_disk_without_a_free_block_refuses_and_a_kill_and_a_start_on_it_lose_nothing
         if round == 1 {
             server.kill();
             server = start(&folder, &disk, port);
-            session = Session::new(port);
+            session = OnDisk::new(port);
             session.configure("diskSpaceWarningLevelRatio=100");
             session.reads_all(newest);
         }
@@ -316,6 +277,6 @@ fn a_disk_without_a_free_block_refuses_and_a_kill_and_a_start_on_it_lose_nothing
     }
     server.stop();
     let server = start(&folder, &disk, port);
-    Session::new(port).reads_all(newest);
+    OnDisk::new(port).reads_all(newest);
     server.stop();
 }

@@ -222,7 +222,7 @@ fn connect(port: u16) -> Connection {
     try_connect(port).expect("the broker listens")
 }
 
-/// `None` when the broker is gone.
+/// `None` when the broker is gone: on a busy machine it may have been killed before a thread came so far.
 fn try_connect(port: u16) -> Option<Connection> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_nodelay(true).expect("no delay");
@@ -266,7 +266,6 @@ fn call(connection: &mut Connection, frame: &[u8]) -> Said {
 fn spawn_sender(port: u16, round: usize, sender: usize) -> JoinHandle<Vec<Acknowledged>> {
     std::thread::spawn(move || {
         let mut acknowledged = Vec::new();
-        // On a busy machine it may have been killed before this thread came so far.
         let Some(mut connection) = try_connect(port) else { return acknowledged };
         // Number 0 of sender 0 is the round's first message.
         let mut number = 1;
@@ -295,8 +294,8 @@ fn spawn_sender(port: u16, round: usize, sender: usize) -> JoinHandle<Vec<Acknow
 /// Sends the first message of ever new topics until the broker is gone; returns those that were acknowledged.
 fn spawn_topic_maker(port: u16, round: usize) -> JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
-        let mut connection = connect(port);
         let mut made = Vec::new();
+        let Some(mut connection) = try_connect(port) else { return made };
         // A bound, since each start reads them all.
         for number in 0..20 {
             let topic = format!("Kill_{round}_{number}");
@@ -318,7 +317,7 @@ fn spawn_topic_maker(port: u16, round: usize) -> JoinHandle<Vec<String>> {
 /// Commits ever larger offsets of a group until the broker is gone; returns the last that was sent.
 fn spawn_committer(port: u16, from: i64) -> JoinHandle<i64> {
     std::thread::spawn(move || {
-        let mut connection = connect(port);
+        let Some(mut connection) = try_connect(port) else { return from };
         for offset in from + 1.. {
             let ext = [
                 ("consumerGroup", Value::Str("KillGroup")),
@@ -398,20 +397,7 @@ fn next_event(watch: &OwnedFd, deadline: Instant) -> Option<String> {
 }
 
 fn pull(group: &str, topic: &str, queue: usize, offset: i64) -> BytesMut {
-    let ext = [
-        ("consumerGroup", Value::Str(group)),
-        ("topic", Value::Str(topic)),
-        ("queueId", Value::I64(queue as i64)),
-        ("queueOffset", Value::I64(offset)),
-        ("maxMsgNums", Value::I64(32)),
-        ("sysFlag", Value::I64(4)),
-        ("commitOffset", Value::I64(0)),
-        ("suspendTimeoutMillis", Value::I64(0)),
-        ("subscription", Value::Str("*")),
-        ("subVersion", Value::I64(0)),
-        ("expressionType", Value::Str("TAG")),
-    ];
-    write(request::PULL_MESSAGE, 0, &ext, b"")
+    write(request::PULL_MESSAGE, 0, &crate::session::pull(group, topic, queue as i64, offset, 32, 0), b"")
 }
 
 /// Reads everything from the first to the last of `acknowledged`, queue by queue: each is at its offset with its bytes, and

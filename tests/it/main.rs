@@ -15,5 +15,6 @@ mod kill;
 mod monitor;
 mod old_commands;
 mod round_trip;
+mod session;
 mod stalled;
 mod start_stop;
