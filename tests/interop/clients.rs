@@ -1,11 +1,14 @@
 //! What every published client must be able to do against us: one function per sentence, one module per client.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::peers::{Client, Event, Talk, kind, number, of_kind, text};
+use crate::peers::{Client, Event, PATIENCE, Talk, call, kind, number, of_kind, text};
 
 /// The topic of the tests that need but one.
 pub const TOPIC: &str = "interop_topic";
@@ -73,6 +76,53 @@ pub fn hears_all(talk: &mut Talk, sent: &BTreeSet<String>) {
         let got: BTreeSet<&str> = messages(heard).iter().map(|event| text(event, "key")).collect();
         wanted.iter().all(|key| got.contains(key.as_str()))
     });
+}
+
+/// The milliseconds between two moments in which the machine let the consumer that said all this run: peers tell of the
+/// others. What it heard late while it was not let run was not sent late.
+pub fn awake_ms(heard: &[Event], from: i64, to: i64) -> i64 {
+    let overlap = |stall: &&Event| (number(stall, "now").min(to) - number(stall, "from").max(from)).max(0);
+    to - from - of_kind(heard, "stall").iter().map(overlap).sum::<i64>()
+}
+
+/// Where the group stands in each of the four queues of a topic, as the broker tells it; a queue that it never committed is
+/// not there.
+pub fn standing(broker: SocketAddr, group: &str, topic: &str) -> BTreeMap<i64, i64> {
+    let place = |queue: i64| {
+        let fields = json!({"topic": topic, "queueId": queue, "consumerGroup": group});
+        let answer = call(broker, 14, fields).expect("an answer");
+        Some((queue, answer.header["extFields"]["offset"].as_str()?.parse().expect("an offset")))
+    };
+    (0..4).filter_map(place).collect()
+}
+
+/// Where each of the four queues of a topic ends.
+pub fn ends(broker: SocketAddr, topic: &str) -> BTreeMap<i64, i64> {
+    let end = |queue: i64| {
+        let answer = call(broker, 30, json!({"topic": topic, "queueId": queue})).expect("an answer");
+        let offset = answer.header["extFields"]["offset"].as_str().and_then(|text| text.parse().ok());
+        (queue, offset.expect("an offset"))
+    };
+    (0..4).map(end).collect()
+}
+
+/// Waits until the broker knows that the group has consumed all of the topic.
+pub fn has_committed_all(broker: SocketAddr, group: &str, topic: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while standing(broker, group, topic) != ends(broker, topic) {
+        let found = standing(broker, group, topic);
+        assert!(Instant::now() < deadline, "{group} stands at {found:?} of {:?}", ends(broker, topic));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Where the group stands by the file in the store; empty where the file does not tell.
+pub fn saved(store: &Path, group: &str, topic: &str) -> BTreeMap<i64, i64> {
+    let text = std::fs::read_to_string(store.join("config/consumerOffset.json")).unwrap_or_default();
+    let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+    let Some((_, rest)) = text.split_once(&format!("{topic}@{group}:{{")) else { return BTreeMap::new() };
+    let pairs = rest.split('}').next().unwrap_or_default().split(',').filter_map(|pair| pair.split_once(':'));
+    pairs.map(|(queue, offset)| (queue.parse().expect("a queue"), offset.parse().expect("an offset"))).collect()
 }
 
 /// Each sent message exactly once, with its body, properties, id, queue and offset.
@@ -218,7 +268,7 @@ fn two_consumers_share_the_queues_and_the_one_that_stays_takes_over(client: Clie
         let before = (one.heard.len(), two.heard.len());
         let sent = send(&cluster, client, &[("selector", "8")]);
         let ids: BTreeSet<String> = sent.iter().map(|event| text(event, "msgId").to_owned()).collect();
-        let deadline = std::time::Instant::now() + crate::peers::PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             one.listen_for(Duration::from_millis(50));
             two.listen_for(Duration::from_millis(50));
@@ -230,7 +280,7 @@ fn two_consumers_share_the_queues_and_the_one_that_stays_takes_over(client: Clie
             if ids.is_subset(&got) {
                 break;
             }
-            assert!(std::time::Instant::now() < deadline, "round {round}: {} of {} received", got.len(), ids.len());
+            assert!(Instant::now() < deadline, "round {round}: {} of {} received", got.len(), ids.len());
         }
         let queues = |events: &[Event]| -> BTreeSet<i64> {
             messages(events).iter().map(|event| number(event, "queue")).collect()
@@ -280,8 +330,8 @@ fn a_waiting_consumer_gets_a_message_within_a_second_of_its_storing(client: Clie
     let sent = send(&cluster, client, &[("async", "4"), ("selector", "4")]);
     hears_all(&mut consumer, &keys(&sent));
     let heard = consumer.finish();
-    let waits: Vec<i64> =
-        messages(&heard[before..]).iter().map(|event| number(event, "now") - number(event, "stored")).collect();
+    let wait = |event: &&Event| awake_ms(&heard, number(event, "stored"), number(event, "now"));
+    let waits: Vec<i64> = messages(&heard[before..]).iter().map(wait).collect();
     assert!(waits.iter().all(|wait| *wait < 1000), "milliseconds from store to consumer: {waits:?}");
 }
 
@@ -379,7 +429,16 @@ fn a_topic_that_a_client_creates_has_the_queues_it_asked_for(client: Client) {
 fn traces_of_sends_arrive_in_the_trace_topic(client: Client) {
     // A topic of its own, as clients look for the system's one where the broker made it.
     let cluster = Cluster::configured("trace", &[("traceTopicEnable", "true")]);
-    send(&cluster, client, &[("sync", "5"), ("trace", "true")]);
+    let mut producer = consume(&cluster, client, "send", &[("sync", "5"), ("trace", "true")]);
+    producer.until("five sends", |heard| of_kind(heard, "sent").len() == 5);
+    let arrived =
+        || call(cluster.broker, 30, json!({"topic": "RMQ_SYS_TRACE_TOPIC", "queueId": 0})).expect("an answer");
+    let deadline = Instant::now() + PATIENCE;
+    while arrived().header["extFields"]["offset"] == "0" {
+        assert!(Instant::now() < deadline, "no trace: {:?}", arrived());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    producer.finish();
     let reader = Client::Java("4.9.7");
     let heard = consume(&cluster, reader, "pull", &[("topic", "RMQ_SYS_TRACE_TOPIC")]).finish();
     assert!(!messages(&heard).is_empty());

@@ -17,6 +17,8 @@ mod migrate;
 mod monitor;
 mod operator;
 mod orderly;
+#[path = "../it/own.rs"]
+mod own;
 mod peers;
 mod quickstart;
 mod servers;

@@ -3,13 +3,16 @@
 //! It must never know what a test proves, nor anything of `rocketmq` but that it is one more process.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+pub use crate::own::Folder;
+use crate::own::run_of_free_ports;
 
 /// How long anything a peer is expected to do may take before the test fails. Generous: CI has two cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,46 +39,16 @@ pub fn peer(name: &str) -> PathBuf {
     path
 }
 
-/// A folder of this run, empty; kept when the test fails, so that its logs can be read.
-pub struct Folder(PathBuf);
-
 impl Folder {
     /// A new folder under the system's temporary one.
     pub fn new(name: &str) -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("rocketmq-interop-{}-{number}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
-        Folder(path)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("kept for reading: {}", self.0.display());
-        } else if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
+        Folder::within(&std::env::temp_dir(), &format!("rocketmq-interop-{name}"))
     }
 }
 
 /// A port P that nothing listens on, P-2 (the VIP channel) and P+1 (a Java broker's replication) likewise.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 26_003 + (std::process::id() as u16 % 8) * 120 + (step % 30) * 4;
-        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-        if free(port) && free(port - 2) && free(port + 1) {
-            return port;
-        }
-    }
+    run_of_free_ports() + 2
 }
 
 /// Waits until something accepts on `address`, while `process` lives.
@@ -83,9 +56,9 @@ pub fn wait_for_port(address: SocketAddr, process: &mut Process) {
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
         if let Some(code) = process.ended() {
-            panic!("{} ended with {code} before it listened on {address}\n{}", process.name, process.log_tail());
+            panic!("{} ended with {code} before it listened on {address}", process.name);
         }
-        assert!(Instant::now() < deadline, "{} does not listen on {address}\n{}", process.name, process.log_tail());
+        assert!(Instant::now() < deadline, "{} does not listen on {address}", process.name);
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -126,11 +99,6 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The last lines it printed.
-    pub fn log_tail(&self) -> String {
-        tail(&self.log)
-    }
-
     /// Its exit code, once it has ended.
     pub fn ended(&mut self) -> Option<i32> {
         let status = self.child.try_wait().expect("the state of a child");
@@ -144,7 +112,7 @@ impl Process {
             if let Some(code) = self.ended() {
                 return code;
             }
-            assert!(Instant::now() < deadline, "{} does not end\n{}", self.name, self.log_tail());
+            assert!(Instant::now() < deadline, "{} does not end", self.name);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -153,6 +121,12 @@ impl Process {
     pub fn stop(&mut self) -> i32 {
         self.signal("TERM");
         self.wait(PATIENCE)
+    }
+
+    /// [`Process::stop`] of one that tells by its exit code that all went well.
+    pub fn stops_well(&mut self) {
+        let code = self.stop();
+        assert_eq!(code, 0, "the exit code of {}", self.name);
     }
 
     /// SIGKILL, then waits for the end.
@@ -174,19 +148,6 @@ impl Drop for Process {
             self.kill();
         }
     }
-}
-
-fn tail(path: &Path) -> String {
-    let mut text = String::new();
-    if let Ok(mut file) = fs::File::open(path) {
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let from = length.saturating_sub(6000);
-        let mut bytes = Vec::new();
-        if file.seek(SeekFrom::Start(from)).is_ok() && file.read_to_end(&mut bytes).is_ok() {
-            text = String::from_utf8_lossy(&bytes).into_owned();
-        }
-    }
-    format!("--- {} ---\n{text}", path.display())
 }
 
 /// One of the published clients.
@@ -245,7 +206,6 @@ pub struct Talk {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Event>,
-    log: PathBuf,
     /// Everything it has said so far.
     pub heard: Vec<Event>,
 }
@@ -255,8 +215,11 @@ impl Talk {
     pub fn start(client: Client, folder: &Path, verb: &str, arguments: &[(&str, &str)]) -> Talk {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{client:?}-{verb}-{}", NEXT.fetch_add(1, Ordering::Relaxed)).replace(['"', '(', ')'], "");
-        let log = folder.join(format!("{name}.err"));
-        let errors = fs::File::create(&log).unwrap_or_else(|error| panic!("cannot write {}: {error}", log.display()));
+        let file = |ending: &str| {
+            let path = folder.join(format!("{name}.{ending}"));
+            fs::File::create(&path).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()))
+        };
+        let (errors, mut heard) = (file("err"), file("heard"));
         let mut command = client.command(folder);
         command.arg(verb).args(arguments.iter().map(|(name, value)| format!("{name}={value}")));
         let mut child = command
@@ -271,14 +234,14 @@ impl Talk {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 // What is no JSON was printed by the library under the program.
-                if let Ok(event) = serde_json::from_str::<Event>(&line)
-                    && said.send(event).is_err()
-                {
+                let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
+                writeln!(heard, "{}", brief(&event)).expect("the folder of the test is there while its peers talk");
+                if said.send(event).is_err() {
                     break;
                 }
             }
         });
-        Talk { name, child, stdin, lines, log, heard: Vec::new() }
+        Talk { name, child, stdin, lines, heard: Vec::new() }
     }
 
     /// Listens until `enough` holds for what was said so far; fails after [`PATIENCE`], or when the program ends before.
@@ -306,6 +269,12 @@ impl Talk {
             self.heard.push(event);
         }
         &self.heard
+    }
+
+    /// A line on its standard input, for verbs that wait for one.
+    pub fn go_on(&mut self) {
+        let stdin = self.stdin.as_mut().expect("it was not told to stop");
+        stdin.write_all(b"\n").unwrap_or_else(|error| self.fail(&format!("cannot be told to go on: {error}")));
     }
 
     /// Ends its standard input (the sign to stop) and waits for its last words; gives all it said.
@@ -336,21 +305,7 @@ impl Talk {
     }
 
     fn fail(&self, why: &str) -> ! {
-        let last: Vec<String> = self
-            .heard
-            .iter()
-            .rev()
-            .take(20)
-            .rev()
-            .map(|event| serde_json::to_string(event).unwrap_or_default())
-            .collect();
-        panic!(
-            "{}: {why}\nheard {} events, the last:\n{}\n{}",
-            self.name,
-            self.heard.len(),
-            last.join("\n"),
-            tail(&self.log)
-        );
+        panic!("{}: {why}; it said {} lines", self.name, self.heard.len());
     }
 }
 
@@ -367,6 +322,17 @@ impl Drop for Talk {
 pub fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("a time after 1970").as_millis() as i64
+}
+
+/// An event for a person who looks for what went wrong: without what all messages of a test share.
+fn brief(event: &Event) -> String {
+    let shown = |(name, value): (&String, &serde_json::Value)| match value {
+        serde_json::Value::Null | serde_json::Value::Object(_) => None,
+        _ if matches!(name.as_str(), "event" | "topic" | "crc" | "len" | "msgId" | "offsetMsgId") => None,
+        serde_json::Value::String(text) => Some(format!(" {name}={text}")),
+        other => Some(format!(" {name}={other}")),
+    };
+    format!("{}{}", kind(event), event.iter().filter_map(shown).collect::<String>())
 }
 
 /// The kind of an event: `sent`, `message`, `queue`, …

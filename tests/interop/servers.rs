@@ -37,7 +37,7 @@ fn our_broker_registers_at_a_java_name_server_and_is_gone_after_its_end(version:
     wait_for_route(namesrv.address, "TBW102", &["broker-a"]);
     messages_go_through(&folder, &namesrv.address.to_string());
     assert_eq!(route(namesrv.address, "mixed_topic"), ["broker-a"]);
-    assert_eq!(broker.stop(), 0, "{}", broker.log_tail());
+    broker.stops_well();
     wait_for_route(namesrv.address, "mixed_topic", &[]);
 }
 

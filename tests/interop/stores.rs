@@ -1,11 +1,12 @@
 //! One folder, two brokers in turn: a store that we leave is served by Java's brokers, and one that they leave by us.
 
-use std::path::Path;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::clients::{body_of, consume_at, keys, messages, same_messages, send_at};
+use crate::clients::{body_of, consume_at, ends, has_committed_all, keys, messages, same_messages, saved, send_at};
 use crate::cluster::{our_broker, our_namesrv};
-use crate::peers::{Client, Event, Folder, JavaServer, java_reads, number, of_kind, text, wait_for_route};
+use crate::peers::{Client, Event, Folder, JavaServer, PATIENCE, java_reads, number, of_kind, text, wait_for_route};
 
 const CLIENT: Client = Client::Java("4.9.7");
 
@@ -32,13 +33,13 @@ fn is_served_whole(sent: &[Event], heard: &[Event]) {
     assert_eq!(total, sent.len() as i64);
 }
 
-/// Fills the cluster behind `namesrv`; a group has consumed all of it.
-fn fill(folder: &Path, namesrv: &str) -> Vec<Event> {
+/// Fills the broker; a group has consumed all of it, and the broker knows.
+fn fill(folder: &Path, namesrv: &str, broker: SocketAddr) -> Vec<Event> {
     let sent = send_at(namesrv, folder, CLIENT, "handed_over", &SENDS);
-    let mut consumer =
-        consume_at(namesrv, folder, CLIENT, "push", &[("group", "handed_group"), ("topic", "handed_over")]);
+    let member = [("group", "handed_group"), ("topic", "handed_over"), ("persist_ms", "200")];
+    let mut consumer = consume_at(namesrv, folder, CLIENT, "push", &member);
     crate::clients::hears_all(&mut consumer, &keys(&sent));
-    consumer.listen_for(crate::clients::QUIET);
+    has_committed_all(broker, "handed_group", "handed_over");
     consumer.finish();
     sent
 }
@@ -58,14 +59,14 @@ fn java_serves_what_we_left(version: &str, left: Left) {
     let folder = Folder::new("ours-then-java");
     let store = folder.path().join("store");
     let (_namesrv, address) = our_namesrv(&folder);
-    let (mut broker, _) = our_broker(&folder, &address.to_string(), &store, &SIZES);
+    let (mut broker, at) = our_broker(&folder, &address.to_string(), &store, &SIZES);
     wait_for_route(address, "TBW102", &["broker-a"]);
-    let sent = fill(folder.path(), &address.to_string());
+    let sent = fill(folder.path(), &address.to_string(), at);
     match left {
-        Left::Cleanly => assert_eq!(broker.stop(), 0, "{}", broker.log_tail()),
+        Left::Cleanly => broker.stops_well(),
         Left::Killed => {
-            // Commits are promised to be on disk a second later.
-            std::thread::sleep(Duration::from_millis(1500));
+            let all = ends(at, "handed_over");
+            wait_for("the commits in the store", || saved(&store, "handed_group", "handed_over") == all);
             broker.kill();
         }
     }
@@ -83,7 +84,7 @@ fn we_serve_what_java_left(version: &str, left: Left) {
     let (_namesrv, address) = our_namesrv(&folder);
     let mut java = JavaServer::broker(version, folder.path(), "broker", &store, &address.to_string(), &SIZES);
     wait_for_route(address, "TBW102", &["broker-a"]);
-    let sent = fill(folder.path(), &address.to_string());
+    let sent = fill(folder.path(), &address.to_string(), java.address);
     match left {
         Left::Cleanly => drop(java.process.stop()),
         Left::Killed => java.process.kill(),
@@ -96,7 +97,7 @@ fn we_serve_what_java_left(version: &str, left: Left) {
     if left == Left::Cleanly {
         the_group_goes_on(folder.path(), &address.to_string());
     }
-    assert_eq!(broker.stop(), 0, "{}", broker.log_tail());
+    broker.stops_well();
 }
 
 #[test]
@@ -139,6 +140,39 @@ fn we_serve_the_store_of_a_killed_java_5_3_3() {
     we_serve_what_java_left("5.3.3", Left::Killed);
 }
 
+/// Looks until it is so. Java's brokers look once in a minute for what may go.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE * 2;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {} s for {what}", (PATIENCE * 2).as_secs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The files of a folder in the order of their names, which is that of what they hold.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
+/// Whether each queue's and the index's first file lead to something that is still in the log.
+fn nothing_leads_below_the_log(store: &Path) -> bool {
+    let first = |folder: &Path| files(folder).first().cloned();
+    let Some(log) = first(&store.join("commitlog")) else { return false };
+    let begin: i64 =
+        log.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).expect("a number");
+    let place = |bytes: &[u8]| i64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"));
+    let read = |path: PathBuf| std::fs::read(path).unwrap_or_default();
+    let queues = files(&store.join("consumequeue/handed_over"));
+    let leads_in = |file: PathBuf| read(file).chunks_exact(20).any(|unit| place(unit) >= begin);
+    // Bytes 24 to 31 of an index file are where the last message that it leads to stands.
+    let index_leads_in = |file: PathBuf| read(file).get(24..32).is_some_and(|end| place(end) >= begin);
+    queues.iter().all(|queue| first(queue).is_some_and(leads_in))
+        && first(&store.join("index")).is_none_or(index_leads_in)
+}
+
 /// The log has lost its oldest files, and queues and index what led to them, when the folder changes hands.
 fn a_store_that_lost_its_oldest_files_is_handed_over(version: &str, ours_first: bool) {
     let folder = Folder::new("old-files-gone");
@@ -148,7 +182,7 @@ fn a_store_that_lost_its_oldest_files_is_handed_over(version: &str, ours_first: 
     let mut lines = SIZES.to_vec();
     lines.extend([("fileReservedTime", "0"), ("deleteWhen", &hours), ("cleanResourceInterval", "500")]);
     lines.extend([("maxHashSlotNum", "1000"), ("maxIndexNum", "400"), ("deleteCommitLogFilesInterval", "1")]);
-    let log_files = || std::fs::read_dir(store.join("commitlog")).map_or(0, |entries| entries.flatten().count());
+    let log_files = || files(&store.join("commitlog")).len();
     let (_namesrv, address) = our_namesrv(&folder);
     let address_text = address.to_string();
     // Java begins to clean a minute after its start: what it is given to clean is made by a broker that keeps everything.
@@ -159,28 +193,20 @@ fn a_store_that_lost_its_oldest_files_is_handed_over(version: &str, ours_first: 
         let (mut broker, _) = our_broker(&folder, &address_text, &store, &keeping);
         wait_for_route(address, "TBW102", &["broker-a"]);
         sent = send_at(&address_text, folder.path(), CLIENT, "handed_over", &SENDS);
-        assert_eq!(broker.stop(), 0, "{}", broker.log_tail());
+        broker.stops_well();
         wait_for_route(address, "TBW102", &[]);
     }
     let before = log_files();
     assert!(before >= 4, "{before} log files");
-    let deadline = std::time::Instant::now() + Duration::from_secs(120);
-    let wait_for_one_file = |what: &str| {
-        while log_files() > 2 {
-            assert!(std::time::Instant::now() < deadline, "{what} keeps {} files", log_files());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
     if ours_first {
         let (mut broker, _) = our_broker(&folder, &address_text, &store, &lines);
-        wait_for_one_file("our broker");
-        // Queues and index follow.
-        std::thread::sleep(Duration::from_millis(2500));
-        assert_eq!(broker.stop(), 0, "{}", broker.log_tail());
+        wait_for("our broker to keep one log file", || log_files() <= 2);
+        wait_for("queues and index to follow", || nothing_leads_below_the_log(&store));
+        broker.stops_well();
     } else {
         let mut java = JavaServer::broker(version, folder.path(), "cleaner", &store, &address_text, &lines);
         wait_for_route(address, "TBW102", &["broker-a"]);
-        wait_for_one_file("Java's broker");
+        wait_for("Java's broker to keep one log file", || log_files() <= 2);
         java.process.stop();
     }
     wait_for_route(address, "TBW102", &[]);
@@ -210,7 +236,7 @@ fn a_store_that_lost_its_oldest_files_is_handed_over(version: &str, ours_first: 
     for event in &more {
         assert!(newest(number(event, "queue")).is_none_or(|newest| number(event, "offset") > newest), "{event:?}");
     }
-    assert_eq!(broker.stop(), 0, "{}", broker.log_tail());
+    broker.stops_well();
 }
 
 #[test]

@@ -3,39 +3,30 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+pub use crate::own::Folder;
+use crate::own::{end_of, run_of_free_ports};
+
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A folder that is removed at the end of a test that went well.
-pub struct Folder(PathBuf);
+/// How much is shown of what a server said in a test that failed.
+const SHOWN_CHARS: usize = 4_000;
 
 impl Folder {
     /// A new, empty folder.
     pub fn new(name: &str) -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
-        fs::create_dir_all(&path).expect("the target folder is writable");
-        Folder(path)
+        Folder::within(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
     }
 
     /// A path inside.
     pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Itself.
-    pub fn path(&self) -> &Path {
-        &self.0
+        self.path().join(name)
     }
 
     /// Writes a file inside and returns its path.
@@ -47,21 +38,11 @@ impl Folder {
 
     /// The names of what is inside.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("the folder is ours");
+        let entries = fs::read_dir(self.path()).expect("the folder is ours");
         let mut names: Vec<_> =
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("kept for a look: {}", self.0.display());
-        } else if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
     }
 }
 
@@ -73,7 +54,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Free ones, below the range that the system gives to outgoing connections.
+    /// Free ones, for this test alone.
     pub fn free() -> Ports {
         Ports { namesrv: run_of_free_ports() + 3, broker: run_of_free_ports() + 2 }
     }
@@ -82,21 +63,6 @@ impl Ports {
     pub fn metrics(self) -> u16 {
         self.namesrv - 3
     }
-}
-
-/// The first of four neighbouring ports that nobody listens on. Every test process takes its own part of the range.
-fn run_of_free_ports() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = (std::process::id() % 97) as u16 * 120;
-    for _ in 0..COUNT / 4 {
-        let first = FIRST + (own + NEXT.fetch_add(4, Ordering::Relaxed)) % COUNT;
-        if (first..first + 4).all(|port| TcpListener::bind(("0.0.0.0", port)).is_ok()) {
-            return first;
-        }
-    }
-    panic!("no free ports from {FIRST} on");
 }
 
 /// The program, with an environment of its own.
@@ -237,8 +203,8 @@ impl Server {
 
     /// Waits for the end and checks that it was a clean one.
     pub fn ends(mut self) {
-        let status = wait(&mut self.child).unwrap_or_else(|| panic!("`{}` does not stop:\n{}", self.what, self.said()));
-        assert!(status.success(), "`{}` ended with {status}:\n{}", self.what, self.said());
+        let status = wait(&mut self.child).unwrap_or_else(|| panic!("`{}` does not stop", self.what));
+        assert!(status.success(), "`{}` ended with {status}", self.what);
     }
 
     /// Ends it as a power cut would.
@@ -265,7 +231,7 @@ impl Drop for Server {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.what, self.said());
+            eprintln!("--- the end of what `{}` said\n{}", self.what, end_of(&self.said(), SHOWN_CHARS));
             return;
         }
         let trouble = self.trouble();

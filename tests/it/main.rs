@@ -14,6 +14,7 @@ mod harness;
 mod kill;
 mod monitor;
 mod old_commands;
+mod own;
 mod round_trip;
 mod session;
 mod stalled;

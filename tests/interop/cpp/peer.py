@@ -32,6 +32,19 @@ def say(event, **fields):
         PROTOCOL.write(line)
 
 
+def now():
+    return int(time.time() * 1000)
+
+
+def tell_stalls():
+    """Tells when the machine let nothing here run: what came late then was not sent late."""
+    while True:
+        due = now() + 20
+        time.sleep(0.02)
+        if now() - due >= 50:
+            say("stall", **{"from": due, "now": now()})
+
+
 def number(name):
     return int(OPTIONS.get(name, 0))
 
@@ -53,7 +66,7 @@ def message(key, big, i):
 
 def sent(key, result, **more):
     status = {0: "SEND_OK", 1: "FLUSH_DISK_TIMEOUT", 2: "FLUSH_SLAVE_TIMEOUT", 3: "SLAVE_NOT_AVAILABLE"}[int(result.status)]
-    say("sent", key=key, status=status, msgId=result.msg_id, offset=result.offset, **more)
+    say("sent", key=key, status=status, msgId=result.msg_id, offset=result.offset, now=now(), **more)
 
 
 def find_servers(client):
@@ -118,7 +131,7 @@ def received(event, one):
     body = one.body
     say(event, topic=one.topic, key=text(one.keys), tags=text(one.tags), msgId=one.id, queue=one.queue_id,
         offset=one.queue_offset, crc=zlib.crc32(body), len=len(body), reconsume=one.reconsume_times,
-        born=one.born_timestamp, stored=one.store_timestamp, now=int(time.time() * 1000),
+        born=one.born_timestamp, stored=one.store_timestamp, now=now(),
         properties={name: text(one.get_property(name)) for name in ("n", "unicode", "UNIQ_KEY", "KEYS", "TAGS", "DELAY", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "RECONSUME_TIME") if one.get_property(name)})
 
 
@@ -142,6 +155,7 @@ def push():
     consumer._register_callback(consume)
     consumer.start()
     say("started")
+    threading.Thread(target=tell_stalls, daemon=True).start()
     sys.stdin.buffer.read()
     consumer.shutdown()
 

@@ -3,14 +3,15 @@
 //	peer send namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L]
 //	peer push namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [orderly=true] [fail=N] [max_reconsume=N] [work_ms=N]
 //	peer pull namesrv=… group=… topic=… [expression=*]
-//	peer requestReply namesrv=… group=… topic=… [count=N]
+//	peer requestReply namesrv=… group=… topic=… [count=N]: asks after a line of standard input
 //	peer admin namesrv=… broker=… topic=… queues=N
 //
-// All: namespace=NAME, unit=NAME; domain=URL instead of namesrv looks for the list of name servers there. send: trace=true.
-// push and pull run until standard input ends.
+// All: namespace=NAME, unit=NAME; domain=URL instead of namesrv looks for the list of name servers there. send: trace=true,
+// which ends with standard input, for the traces to be sent. push and pull run until standard input ends.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,7 +90,7 @@ func sent(key string, result *primitive.SendResult, err error) {
 	}
 	status := map[primitive.SendStatus]string{primitive.SendOK: "SEND_OK", primitive.SendFlushDiskTimeout: "FLUSH_DISK_TIMEOUT"}[result.Status]
 	say("sent", map[string]any{"key": key, "status": status, "msgId": result.MsgID, "offsetMsgId": result.OffsetMsgID,
-		"queue": result.MessageQueue.QueueId, "broker": result.MessageQueue.BrokerName, "offset": result.QueueOffset})
+		"queue": result.MessageQueue.QueueId, "broker": result.MessageQueue.BrokerName, "offset": result.QueueOffset, "now": time.Now().UnixMilli()})
 }
 
 // The i of the message decides its queue, where the message asks for that; else round robin.
@@ -173,7 +174,7 @@ func send() {
 		}
 	}
 	if option("trace", "") == "true" {
-		time.Sleep(2 * time.Second) // the dispatcher sends traces by itself, and drops what it has left at the end
+		untilStopped() // the dispatcher sends traces by itself, and drops what it has left at the end
 	}
 	check(p.Shutdown())
 }
@@ -235,9 +236,25 @@ func push() {
 	}
 	check(c.Start())
 	say("started", map[string]any{})
-	_, err = io.Copy(io.Discard, os.Stdin)
-	check(err)
+	go tellStalls()
+	untilStopped()
 	check(c.Shutdown())
+}
+
+func untilStopped() {
+	_, err := io.Copy(io.Discard, os.Stdin)
+	check(err)
+}
+
+// Tells when the machine let nothing here run: what came late then was not sent late.
+func tellStalls() {
+	for {
+		due := time.Now().Add(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
+		if now := time.Now(); now.Sub(due) >= 50*time.Millisecond {
+			say("stall", map[string]any{"from": due.UnixMilli(), "now": now.UnixMilli()})
+		}
+	}
 }
 
 // One process is both sides: a consumer that answers every request, and a producer that asks and waits.
@@ -259,8 +276,10 @@ func requestReply() {
 		check(err)
 	}
 	// A producer's first heartbeat goes to the brokers that it knows one second after its start; without it no broker knows
-	// where to push the answer.
-	time.Sleep(1500 * time.Millisecond)
+	// where to push the answer. The driver looks for it there, and says when it came.
+	say("started", map[string]any{})
+	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	check(err)
 	c, err := rocketmq.NewPushConsumer(consumerOptions()...)
 	check(err)
 	check(c.Subscribe(option("topic", ""), tagSelector(), func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {

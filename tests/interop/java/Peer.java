@@ -1,5 +1,6 @@
 // What a published Java client does, told in JSON lines. Written to the API of 4.2.0 and compiled again for every version.
 //   Peer send  namesrv=… group=… topic=… [sync=N async=N oneway=N batch=N selector=N big=N] [tags=A,B] [level=L] [pause_ms=P] [fault=true]
+//              [trace=true: ends with its standard input, for the traces to be sent]
 //   Peer stream namesrv=… group=… topic=… [pause_ms=P]: one message after the other until its standard input ends
 //   Peer push  namesrv=… group=… topic=… [expression=*] [model=BROADCASTING] [from=CONSUME_FROM_LAST_OFFSET] [orderly=true]
 //              [fail=N] [max_reconsume=N] [work_ms=N] [queues=0,1: takes these only] [persist_ms=N]
@@ -118,7 +119,7 @@ public final class Peer {
     static void sent(String key, SendResult result) {
         say("event", "sent", "key", key, "status", result.getSendStatus().name(), "msgId", result.getMsgId(),
             "offsetMsgId", result.getOffsetMsgId(), "queue", result.getMessageQueue().getQueueId(),
-            "broker", result.getMessageQueue().getBrokerName(), "offset", result.getQueueOffset());
+            "broker", result.getMessageQueue().getBrokerName(), "offset", result.getQueueOffset(), "now", System.currentTimeMillis());
     }
 
     static void send() throws Exception {
@@ -180,7 +181,7 @@ public final class Peer {
             }, i));
         }
         if (options.containsKey("trace")) {
-            Thread.sleep(2000); // the dispatcher sends traces by itself, and drops what it has left at the end
+            untilStopped(); // the dispatcher sends traces by itself, and drops what it has left at the end
         }
         producer.shutdown();
     }
@@ -236,6 +237,28 @@ public final class Peer {
             Thread.sleep(number("pause_ms", 10));
         }
         producer.shutdown();
+    }
+
+    // Tells when the machine let nothing here run: what came late then was not sent late.
+    static final class Stalls extends Thread {
+        Stalls() {
+            setDaemon(true);
+            setPriority(MAX_PRIORITY);
+        }
+
+        @Override public void run() {
+            try {
+                for (long due = System.currentTimeMillis() + 20; ; due = System.currentTimeMillis() + 20) {
+                    Thread.sleep(20);
+                    long now = System.currentTimeMillis();
+                    if (now - due >= 50) {
+                        say("event", "stall", "from", due, "now", now);
+                    }
+                }
+            } catch (InterruptedException stopped) {
+                Thread.currentThread().interrupt();
+            }
+        }
     }
 
     static final class Stopped extends Thread {
@@ -349,6 +372,7 @@ public final class Peer {
         }
         consumer.start();
         say("event", "started", "client", consumer.buildMQClientId());
+        new Stalls().start();
         untilStopped();
         consumer.shutdown();
     }
