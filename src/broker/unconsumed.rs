@@ -1,7 +1,7 @@
 //! Notices queues that wait for a consumer group although members of it are there: each member believes that another one
 //! owns the queue, or its owner is stuck. Looks at offsets every ten seconds; costs a pull nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use crate::base::clock::Millis;
@@ -12,7 +12,7 @@ use super::handles::Handles;
 
 /// How long a group may leave messages of a queue alone, milliseconds: three rebalances of a client.
 const PATIENCE_MS: Millis = 60_000;
-/// Pause between two warnings about a topic of a group, milliseconds.
+/// Pause between two warnings about the same queues of a group's topic, milliseconds.
 const WARNING_INTERVAL_MS: Millis = 600_000;
 /// Waiting queues that are watched; more are not.
 const WATCHED_MAX: usize = 100_000;
@@ -33,8 +33,14 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub struct Unconsumed {
     waiting: HashMap<Place, Waiting>,
-    /// When a group was last warned of a topic.
-    warned: HashMap<(String, String), Millis>,
+    /// What was last said of a group and a topic.
+    warned: HashMap<(String, String), Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    at: Millis,
+    queues: BTreeSet<u32>,
 }
 
 /// The queues of a topic from which an online group takes nothing.
@@ -50,7 +56,7 @@ impl Unconsumed {
     /// that are due.
     pub fn look(&mut self, handles: &Handles, now: Millis) -> Vec<String> {
         let before = std::mem::take(&mut self.waiting);
-        self.warned.retain(|_, at| *at + WARNING_INTERVAL_MS > now);
+        self.warned.retain(|_, said| said.at + WARNING_INTERVAL_MS > now);
         let (mut idle_queues, mut warnings) = (0, Vec::new());
         for (group, members) in handles.clients.consumer_groups() {
             if members.broadcasting || members.consume_type != ConsumeType::Passively {
@@ -80,9 +86,12 @@ impl Unconsumed {
                 }
                 idle_queues += idle.queues.len() as u64;
                 let place = (group.clone(), topic.clone());
-                if !idle.queues.is_empty() && !self.warned.contains_key(&place) {
+                let is_said = |queue: &u32| self.warned.get(&place).is_some_and(|said| said.queues.contains(queue));
+                if !idle.queues.iter().all(is_said) {
                     warnings.push(warning(handles, &group, topic, &idle));
-                    self.warned.insert(place, now);
+                    let said = self.warned.entry(place).or_insert_with(|| Said { at: now, queues: BTreeSet::new() });
+                    said.at = now;
+                    said.queues.extend(&idle.queues);
                 }
             }
         }
@@ -153,7 +162,15 @@ mod tests {
         assert_eq!(look(70), (1, Vec::new()), "one is consumed, and it was said");
         broker.put("T", 1, "c", &[]);
         assert_eq!(look(80).0, 1, "its next message has waited a moment only");
+        broker.put("T", 3, "d", &[]);
+        assert_eq!(look(90).0, 1);
+        assert_eq!(look(140), (2, Vec::new()), "both were named before");
+        let (count, warnings) = look(150);
+        assert_eq!((count, warnings.len()), (3, 1), "a queue more is said at once: {warnings:?}");
+        assert!(warnings[0].contains("queues 1, 2, 3 of topic T"), "{warnings:?}");
+        assert_eq!(look(740).1.len(), 0);
+        assert_eq!(look(750).1.len(), 1, "the same is said again after ten minutes");
         handles.clients.closed(Broker::conn(1).id);
-        assert_eq!(look(200).0, 0, "a group that is away is nobody's fault");
+        assert_eq!(look(800).0, 0, "a group that is away is nobody's fault");
     }
 }
