@@ -96,12 +96,18 @@ impl Broker {
 
     /// One request from connection `slot`, served wherever the table says.
     pub fn call(&self, slot: u32, code: i32, ext: &[(&str, &str)], body: &[u8]) -> Got {
+        self.call_as(0, slot, code, ext, body)
+    }
+
+    /// As `call`, in the name of a language.
+    pub fn call_as(&self, language: u8, slot: u32, code: i32, ext: &[(&str, &str)], body: &[u8]) -> Got {
         let frame = request(code, ext, body);
         let mut out = BytesMut::new();
         let mut cx = RequestCx { conn: Broker::conn(slot), out: &mut out, now: self.handles.clock.now() };
         let slow = crate::wire::codes::request(code)
             .is_some_and(|row| row.status == crate::wire::codes::Status::Served(crate::wire::codes::Speed::Slow));
         let outcome = parse(&frame, |command| {
+            let command = &Command { language, ..command.clone() };
             if slow {
                 let owned = OwnedRequest::new(&cx, command);
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), owned)))

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -23,6 +24,10 @@ const REQUEST_LEN_MIN: usize = 1024;
 
 /// Threads for blocking calls (state files) started from slow requests.
 pub const BLOCKING_THREADS_MAX: usize = 4;
+
+/// How long a thread for blocking calls waits for the next: for good. Tokio panics in whoever asks for one when there is
+/// none and the system gives none; while there is one, the call waits for it.
+const BLOCKING_THREAD_STAYS: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The runtime could not be started.
 #[derive(Debug, Error)]
@@ -55,12 +60,17 @@ impl ControlRuntime {
     /// Starts the threads; slow requests in flight take at most so many bytes together.
     pub fn bounded(in_flight_len_max: usize) -> Result<ControlRuntime, ControlError> {
         let room_max = u32::try_from(in_flight_len_max / REQUEST_LEN_MIN).unwrap_or(u32::MAX).max(1);
+        // Tokio panics as well when its first threads cannot be made: ask for as many before.
+        let asked: Result<Vec<_>, _> = (0..=THREADS).map(|_| thread::Builder::new().spawn(thread::yield_now)).collect();
+        asked?.into_iter().for_each(|thread| drop(thread.join()));
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_keep_alive(BLOCKING_THREAD_STAYS)
             .thread_name("control")
             .enable_all()
             .build()?;
+        drop(runtime.spawn_blocking(|| {}));
         let (slow, room) = (Semaphore::new(IN_FLIGHT_MAX), Semaphore::new(room_max as usize));
         let (slow, room) = (Arc::new(slow), Arc::new(room));
         let control = Control { handle: runtime.handle().clone(), slow, room, room_max };

@@ -17,8 +17,15 @@ use crate::wire::codes::{request, response};
 use crate::wire::command::{self, Command, Ext, FLAG_ONEWAY, Value};
 use crate::wire::frame::Serialization;
 
+/// Language byte of Java clients.
+const JAVA: u8 = 0;
 /// Language byte of C++ clients.
 const CPP: u8 = 1;
+/// Language byte of Go clients.
+const GO: u8 = 9;
+/// From this version on (V5_2_0) a Java client goes on at once where a pull sends it; told by 220 it would rest for ten
+/// seconds.
+const JAVA_GOES_ON_AT_ONCE: i32 = 453;
 
 /// QUERY_CONSUMER_OFFSET. A group without an offset begins at 0 when nothing can be lost by it: the queue is empty, or its
 /// first record is still near the end of the log. Otherwise 22 sends the client by its own ConsumeFromWhere.
@@ -151,8 +158,7 @@ pub(super) fn correction(handles: &Handles, request: &OwnedRequest) -> Answered 
 }
 
 /// INVOKE_BROKER_TO_RESET_OFFSET, server side, as since 5.2.0: the value answers 14, blocks 15, and is taken by the next
-/// pull of each queue. The members are told as well (220), so that they need not find out; a client that knows neither
-/// goes on at the value with its next pull.
+/// pull of each queue. Members that would not go on at once by that are told as well (220).
 pub(super) async fn reset(handles: &Arc<Handles>, request: &OwnedRequest) -> Answered {
     let shared = handles.clone();
     let asked = Reset::read(request)?;
@@ -170,6 +176,9 @@ pub(super) async fn reset(handles: &Arc<Handles>, request: &OwnedRequest) -> Ans
     .await??;
     handles.appender.rules_changed();
     for member in handles.clients.consumers(&asked.group) {
+        if member.sender.language == JAVA && member.sender.version >= JAVA_GOES_ON_AT_ONCE {
+            continue;
+        }
         tell_reset(handles, &member, &asked, &body);
     }
     Ok(Answer::body(body.to_json()))
@@ -181,6 +190,8 @@ struct Reset {
     timestamp: i64,
     queue: Option<QueueId>,
     offset: Option<i64>,
+    /// `--cplus`: sent in the name of a C++ client.
+    for_c: bool,
 }
 
 impl Reset {
@@ -196,6 +207,7 @@ impl Reset {
             timestamp: super::number(ext, "timestamp")?,
             offset: ext.i64("offset").filter(|_| queue.is_some()),
             queue,
+            for_c: request.language == CPP,
         })
     }
 }
@@ -233,10 +245,12 @@ fn find_resets(handles: &Handles, asked: Reset) -> Result<(Reset, BTreeMap<Messa
     Ok((asked, found))
 }
 
-/// RESET_CONSUMER_CLIENT_OFFSET in the form that the client's language reads (INTEROP 04 §5).
+/// RESET_CONSUMER_CLIENT_OFFSET in the form that the client's language reads (INTEROP 04 §5). Java sends everybody the form
+/// of C++ if asked to; here those keep theirs who cannot read it.
 fn tell_reset(handles: &Handles, member: &Member, asked: &Reset, body: &ResetOffsetBody) {
     let body = match member.sender.language {
-        CPP => ResetOffsetBodyForC::from(body).to_json(),
+        JAVA | GO => body.to_json(),
+        language if language == CPP || asked.for_c => ResetOffsetBodyForC::from(body).to_json(),
         _ => body.to_json(),
     };
     let ext = [
