@@ -276,7 +276,7 @@ pub const COMMANDS: &[Command] = &[
             TOPIC,
             need("s", "timestamp", "now, milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS; -1 is the end"),
             may("f", "force", "forward as well as back (true|false) [true]"),
-            switch("", "cplus", "changes nothing: each member is told in the form of its own language"),
+            switch("", "cplus", "tell the members in the form of C++ clients"),
             may("b", "broker", "one queue: its broker, with -q"),
             may("q", "queue", "one queue: its number, with -b"),
             may("o", "offset", "one queue: this offset instead of the time"),

@@ -10,7 +10,7 @@ use super::session::{Session, addr_of, read};
 use super::{Failure, consumers, topics};
 use crate::wire::body::{MessageQueue, ResetOffsetBody, TopicRouteData, TopicStatsTable};
 use crate::wire::codes::{request, response};
-use crate::wire::command::Value;
+use crate::wire::command::{Value, language};
 
 /// What is reset, and to when.
 struct Reset<'a> {
@@ -18,6 +18,8 @@ struct Reset<'a> {
     topic: &'a str,
     /// Forward as well as back.
     force: bool,
+    /// In whose name brokers are asked: Java's broker tells the members in the form of C++ if it is C++'s.
+    language: u8,
     /// The time as it was given.
     given: &'a str,
     /// Milliseconds since the epoch; -1 is the end.
@@ -36,6 +38,7 @@ pub(super) fn reset(session: &Session, given: &Arguments, out: &mut Output<'_>) 
         group: given.need("group")?,
         topic: given.need("topic")?,
         force: given.bool("force")?.unwrap_or(true),
+        language: if given.has("cplus") { language::CPP } else { language::JAVA },
         given: text,
         timestamp,
     };
@@ -93,7 +96,7 @@ fn all_queues(
     cluster: Option<&str>,
     out: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let Reset { group, topic, force, given, timestamp } = reset;
+    let Reset { group, topic, force, given, timestamp, .. } = reset;
     let route = session.route(cluster.unwrap_or(topic))?;
     let mut table = BTreeMap::new();
     for addr in route.broker_datas.iter().filter_map(addr_of) {
@@ -130,12 +133,12 @@ fn at_broker(session: &Session, reset: &Reset<'_>, addr: &str) -> Result<BTreeMa
         ("queueId", Value::I64(-1)),
         ("offset", Value::I64(-1)),
     ];
-    let answer = session.call(addr, code, &ext, b"")?;
+    let answer = session.call_as(reset.language, addr, code, &ext, b"")?;
     Ok(read(ResetOffsetBody::parse(&answer.body), addr, code)?.offset_table)
 }
 
 fn offline(session: &Session, reset: &Reset<'_>, route: &TopicRouteData, out: &mut Output<'_>) -> Result<(), Failure> {
-    let Reset { group, topic, force, given, timestamp } = reset;
+    let Reset { group, topic, force, given, timestamp, .. } = reset;
     out.line(format_args!(
         "reset consumer offset by specified consumerGroup[{group}], topic[{topic}], force[{force}], \
          timestamp(string)[{given}], timestamp(long)[{timestamp}]"

@@ -117,6 +117,18 @@ impl Session {
         Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, TIMEOUT))?)
     }
 
+    /// The same, in the name of a language.
+    pub fn call_as(
+        &self,
+        language: u8,
+        addr: &str,
+        code: i32,
+        ext: &[(&str, Value<'_>)],
+        body: &[u8],
+    ) -> Result<Response, Failure> {
+        Ok(self.runtime.block_on(self.client.speaking(language).call(addr, code, ext, body, TIMEOUT))?)
+    }
+
     /// The same, for a request that may take longer than usual.
     pub fn call_within(
         &self,

@@ -19,7 +19,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::wire::codes::{RequestName, response, response_name};
-use crate::wire::command::{FLAG_ONEWAY, Value, write_request};
+use crate::wire::command::{FLAG_ONEWAY, Value, write_request_as};
 use crate::wire::frame::{FRAME_LEN_MAX, Serialization};
 use link::Link;
 
@@ -139,6 +139,8 @@ impl Response {
 #[derive(Clone, Debug, Default)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// In whose name it speaks: by default Java's.
+    language: u8,
 }
 
 /// The connection of one address: locked while it is made, so that callers make it once.
@@ -154,6 +156,11 @@ impl Client {
     /// A client without connections.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same client, speaking in the name of a language.
+    pub fn speaking(&self, language: u8) -> Client {
+        Client { shared: self.shared.clone(), language }
     }
 
     /// Sends a request to `addr` (`host:port`) and waits for its answer, connecting first if need be. `timeout` covers it
@@ -231,7 +238,7 @@ impl Client {
         body: &[u8],
     ) -> Result<BytesMut, ClientError> {
         let mut out = BytesMut::with_capacity(512 + body.len());
-        write_request(&mut out, Serialization::Json, code, opaque, flag, ext, body);
+        write_request_as(&mut out, self.language, Serialization::Json, code, opaque, flag, ext, body);
         if out.len() > FRAME_LEN_MAX {
             return Err(ClientError::TooLong { addr: addr.into(), code, len: out.len(), max: FRAME_LEN_MAX });
         }

@@ -10,7 +10,7 @@ use crate::net::control::ControlRuntime;
 use crate::net::limits::Limits;
 use crate::net::server::{LoopContext, Running, Server};
 use crate::net::service::{Outbox, Outcome, RequestCx, Service};
-use crate::wire::command::{Command, Value, write_response};
+use crate::wire::command::{Command, Value, language, write_response};
 
 const SECOND: Duration = Duration::from_secs(5);
 
@@ -25,7 +25,8 @@ impl Service for Peer {
         match request.code {
             1 => {
                 let name = request.ext.get("name").unwrap_or_default();
-                write_response(cx.out, to, 0, None, &[("name", Value::Str(name))], request.body);
+                let ext = [("name", Value::Str(name)), ("language", Value::Str(request.language_name()))];
+                write_response(cx.out, to, 0, None, &ext, request.body);
                 Outcome::Done
             }
             2 => Outcome::Held,
@@ -68,6 +69,10 @@ fn calls_share_one_connection_and_find_their_answers() {
             call.unwrap();
         }
         client.oneway(&addr, 1, &[], b"x", SECOND).await.unwrap();
+        for (client, language) in [(client.clone(), "JAVA"), (client.speaking(language::CPP), "CPP")] {
+            let answer = client.request(&addr, 1, &[], b"", SECOND).await.unwrap();
+            assert_eq!(answer.get("language"), Some(language));
+        }
     });
     assert_eq!(running.counts().connections, 1);
     running.shutdown(Duration::ZERO);

@@ -94,6 +94,16 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
+/// Languages by their byte, those that servers tell apart (INTEROP 01 §5).
+pub mod language {
+    /// Java, and everybody who says so.
+    pub const JAVA: u8 = 0;
+    /// C++.
+    pub const CPP: u8 = 1;
+    /// Go.
+    pub const GO: u8 = 9;
+}
+
 /// Java's name of a language byte, as `Connection.language` shows it.
 pub fn language_name(language: u8) -> &'static str {
     super::header::json::language_name(language)
@@ -218,7 +228,22 @@ pub fn write_request(
     ext: &[(&str, Value<'_>)],
     body: &[u8],
 ) {
-    let head = Head { code, opaque, flag, remark: None, ext };
+    write_request_as(out, language::JAVA, serialization, code, opaque, flag, ext, body);
+}
+
+/// As `write_request`, in the name of a language.
+#[expect(clippy::too_many_arguments, reason = "each is one part of a frame")]
+pub fn write_request_as(
+    out: &mut BytesMut,
+    language: u8,
+    serialization: Serialization,
+    code: i32,
+    opaque: i32,
+    flag: i32,
+    ext: &[(&str, Value<'_>)],
+    body: &[u8],
+) {
+    let head = Head { code, language, opaque, flag, remark: None, ext };
     let open = begin(out, serialization, &head);
     out.extend_from_slice(body);
     open.finish(out);
@@ -252,11 +277,13 @@ pub fn begin_response(
     remark: Option<&str>,
     ext: &[(&str, Value<'_>)],
 ) -> OpenFrame {
-    begin(out, to.serialization, &Head { code, opaque: to.opaque, flag: FLAG_RESPONSE, remark, ext })
+    let head = Head { code, language: language::JAVA, opaque: to.opaque, flag: FLAG_RESPONSE, remark, ext };
+    begin(out, to.serialization, &head)
 }
 
 pub(super) struct Head<'a> {
     pub code: i32,
+    pub language: u8,
     pub opaque: i32,
     pub flag: i32,
     pub remark: Option<&'a str>,

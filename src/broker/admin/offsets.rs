@@ -14,15 +14,10 @@ use crate::net::request::OwnedRequest;
 use crate::store::Boundary;
 use crate::wire::body::{MessageQueue, QueryCorrectionOffsetBody, ResetOffsetBody, ResetOffsetBodyForC};
 use crate::wire::codes::{request, response};
+use crate::wire::command::language::{CPP, GO, JAVA};
 use crate::wire::command::{self, Command, Ext, FLAG_ONEWAY, Value};
 use crate::wire::frame::Serialization;
 
-/// Language byte of Java clients.
-const JAVA: u8 = 0;
-/// Language byte of C++ clients.
-const CPP: u8 = 1;
-/// Language byte of Go clients.
-const GO: u8 = 9;
 /// From this version on (V5_2_0) a Java client goes on at once where a pull sends it; told by 220 it would rest for ten
 /// seconds.
 const JAVA_GOES_ON_AT_ONCE: i32 = 453;

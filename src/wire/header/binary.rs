@@ -61,7 +61,7 @@ fn text<'a>(rest: &mut &'a [u8], len: i32) -> Option<&'a str> {
 
 pub(in super::super) fn write(out: &mut BytesMut, head: &Head<'_>) {
     out.put_i16(head.code as i16);
-    out.put_u8(0);
+    out.put_u8(head.language);
     out.put_i16(VERSION as i16);
     out.put_i32(head.opaque);
     out.put_i32(head.flag);

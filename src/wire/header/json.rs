@@ -490,7 +490,9 @@ fn write_to(out: &mut impl Sink, head: &Head<'_>) {
     }
     out.raw(b",\"flag\":");
     out.int(i64::from(head.flag));
-    out.raw(b",\"language\":\"JAVA\",\"opaque\":");
+    out.raw(b",\"language\":\"");
+    out.raw(language_name(head.language).as_bytes());
+    out.raw(b"\",\"opaque\":");
     out.int(i64::from(head.opaque));
     if let Some(remark) = head.remark {
         out.raw(b",\"remark\":\"");
