@@ -1,6 +1,7 @@
-//! Held pulls of one loop (long polling; INTEROP 06 §4). A pull waits for its queue to grow by something it wants (or,
-//! if it came before the heartbeat that it goes with, for that), for its time to be over, or for its connection to end. Nothing is polled and nothing here runs a pull: slots come in and
-//! go out. Cheap by the 10,000s: waking costs the holds of the queues that grew, never all of them.
+//! Held pulls of one loop (long polling; INTEROP 06 §4). A pull waits for its queue to grow by something it wants (or, if
+//! it came before the heartbeat that it goes with, for that), for its time to be over, or for its connection to end.
+//! Nothing is polled and nothing here runs a pull: slots come in and go out. Cheap by the 10,000s: waking costs the holds
+//! of the queues that grew, never all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

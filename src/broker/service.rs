@@ -415,6 +415,9 @@ impl BrokerService {
                 Pulled::Early(queue) => (queue, None, HEARTBEAT_WAIT_MS.min(self.hold_time(asked))),
             };
             if self.holds.len() >= self.settings.get().memory.held_pulls_max {
+                if filter.is_none() {
+                    return self.finish_pull(cx, reply, asked);
+                }
                 pull::write_not_held(cx.out, reply, asked, &queue);
                 return Outcome::Done;
             }

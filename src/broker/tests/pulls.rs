@@ -119,6 +119,21 @@ fn a_pull_that_may_wait_waits_for_the_heartbeat_that_it_goes_with() {
     }
 }
 
+/// A client that is told that nothing is there asks again at once; one that is refused waits for a while.
+#[test]
+fn a_pull_for_which_there_is_no_room_is_answered_at_once_and_refused_if_it_waits_for_a_heartbeat() {
+    let broker = TestBroker::start(
+        "pull-no-room",
+        Options { configure: |it| it.memory.held_pulls_max = 0, ..Options::default() },
+    );
+    let mut client = broker.connect();
+    client.put("T", 0, "x", "");
+    let answer = client.call(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "1", "6", "*"), &[]);
+    assert_eq!((answer.code, answer.number("nextBeginOffset")), (response::PULL_NOT_FOUND, 1));
+    let answer = client.call(request::PULL_MESSAGE, &pull_fields("G", "T", "0", "0", "2", ""), &[]);
+    assert_eq!(answer.code, response::SUBSCRIPTION_NOT_EXIST);
+}
+
 #[test]
 fn the_commit_flag_stores_the_offset() {
     let broker = start("pull-commit", 1);
