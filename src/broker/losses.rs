@@ -1,5 +1,5 @@
-//! Warns before messages go that a consumer group has not consumed, and counts those that went. Looks at offsets only when
-//! files are about to go; costs a send or a pull nothing.
+//! Warns before messages go that a consumer group has not consumed or that still wait for their delivery time, and counts
+//! those that went. Looks at offsets only when files are about to go; costs a send or a pull nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +8,12 @@ use parking_lot::Mutex;
 
 use crate::base::clock::Millis;
 use crate::base::position::{PhyOffset, QueueId, QueueOffset};
-use crate::store::{Queue, Removing, Retention};
+use crate::store::{Entry, Queue, ReadError, Removing, Retention, ScanLimits};
+use crate::wire::message::RecordView;
+use crate::wire::message::properties::{self, REAL_TOPIC};
 
 use super::handles::Handles;
+use super::topics::SCHEDULE_TOPIC;
 
 /// A warning comes at least so long before a file expires, milliseconds, if messages are kept that long: time enough to
 /// start a consumer or to change `fileReservedTime`.
@@ -24,11 +27,16 @@ const NAMED_MAX: usize = 20;
 /// Groups and topics whose last warning is remembered.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// What a group has not consumed of a topic.
+/// So many bytes of delayed messages one look reads to learn their topics; the others are told of as one.
+const DELAYED_READ_LEN_MAX: u64 = 64 << 20;
+/// What reading one of them counts at least.
+const DELAYED_READ_LEN_MIN: u64 = 4096;
+
+/// What a group has not consumed of a topic, or what of it is delayed and not delivered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// The group.
-    pub group: String,
+    /// The group; `None`: delayed messages, which no group could consume.
+    pub group: Option<String>,
     /// The topic.
     pub topic: String,
     /// Messages, over all queues.
@@ -40,9 +48,10 @@ pub struct Unread {
 /// The warnings, and what they counted.
 #[derive(Debug, Default)]
 pub struct Losses {
-    /// Messages that groups have not consumed and that go within hours; as of the last look.
+    /// Messages that go within hours and that groups have not consumed, or that are not delivered yet; as of the last look.
     pub expiring: AtomicU64,
-    /// Messages that went although a group had not consumed them, since the start; one counts for each such group.
+    /// Messages that went although a group had not consumed them, since the start; one counts for each such group, and
+    /// one that was not delivered yet counts once.
     pub removed: AtomicU64,
     told: Mutex<Told>,
 }
@@ -51,7 +60,7 @@ pub struct Losses {
 struct Told {
     next_look: Millis,
     /// When each group and topic was warned of last.
-    warned: HashMap<(String, String), Millis>,
+    warned: HashMap<(Option<String>, String), Millis>,
 }
 
 impl Losses {
@@ -123,7 +132,11 @@ fn name(unread: &[Unread], what: &str, now: Millis) -> String {
         .map(|unread| {
             let age = unread.oldest.and_then(|oldest| now.checked_sub(u64::try_from(oldest).ok()?));
             let age = age.map_or(String::new(), |age| format!(", the oldest {} old", age_text(age)));
-            format!("{} of topic {} for group {}{age}", unread.messages, unread.topic, unread.group)
+            let (messages, topic) = (unread.messages, &unread.topic);
+            match &unread.group {
+                Some(group) => format!("{messages} of topic {topic} for group {group}{age}"),
+                None => format!("{messages} of topic {topic} that are delayed and not delivered yet{age}"),
+            }
         })
         .collect();
     if unread.len() > NAMED_MAX {
@@ -141,7 +154,7 @@ fn age_text(age_ms: Millis) -> String {
     }
 }
 
-/// What groups have not consumed of a part of the log; most messages first.
+/// What groups have not consumed of a part of the log, and what is not delivered yet; most messages first.
 pub fn unread_of(handles: &Handles, part: Removing) -> Vec<Unread> {
     let store = &handles.store;
     // By queue: the first message in the part and the first behind it.
@@ -167,12 +180,53 @@ pub fn unread_of(handles: &Handles, part: Removing) -> Vec<Unread> {
                 }
             }
             if messages > 0 {
-                all.push(Unread { group: group.clone(), topic, messages, oldest });
+                all.push(Unread { group: Some(group.clone()), topic, messages, oldest });
             }
         }
     }
+    all.append(&mut undelivered_of(handles, part));
     all.sort_by(|a, b| b.messages.cmp(&a.messages).then_with(|| (&a.group, &a.topic).cmp(&(&b.group, &b.topic))));
     all
+}
+
+/// Delayed messages of a part of the log that are not delivered yet, by the topics that they are for.
+fn undelivered_of(handles: &Handles, part: Removing) -> Vec<Unread> {
+    let mut by_topic: HashMap<String, Unread> = HashMap::new();
+    let mut count = |topic: &str, messages, stored: Option<i64>| {
+        let none = || Unread { group: None, topic: topic.to_owned(), messages: 0, oldest: None };
+        let unread = by_topic.entry(topic.to_owned()).or_insert_with(none);
+        unread.messages += messages;
+        unread.oldest = [unread.oldest, stored].into_iter().flatten().min();
+    };
+    let mut read_len = 0;
+    for (index, next) in handles.delays.delivered_to().into_iter().enumerate() {
+        let Some(queue) = handles.store.find_queue(SCHEDULE_TOPIC, QueueId(index as u32)) else { continue };
+        let (mut at, stays) = (next.max(first_at(handles, &queue, part.from)), first_at(handles, &queue, part.to));
+        while at < stays && read_len < DELAYED_READ_LEN_MAX {
+            let mut entries = Vec::new();
+            let scanned =
+                handles.store.scan(&queue, QueueOffset(at), &ScanLimits::default(), &mut |_| true, &mut entries);
+            let Some(scan) = scanned.ok().filter(|scan| scan.next_begin.0 > at) else { break };
+            for entry in entries.iter().filter(|entry| entry.queue_offset.0 < stays) {
+                read_len += u64::from(entry.size).max(DELAYED_READ_LEN_MIN);
+                let told = real_topic(handles, entry).unwrap_or_else(|_| (SCHEDULE_TOPIC.to_owned(), None));
+                count(&told.0, 1, told.1);
+            }
+            at = scan.next_begin.0;
+        }
+        if at < stays {
+            count(SCHEDULE_TOPIC, stays - at, handles.store.store_time(&queue, QueueOffset(at)).ok().flatten());
+        }
+    }
+    by_topic.into_values().collect()
+}
+
+/// The topic that a delayed message is for, and when it was stored.
+fn real_topic(handles: &Handles, entry: &Entry) -> Result<(String, Option<i64>), ReadError> {
+    let bytes = handles.store.record_at(entry.phy)?.ok_or(ReadError::Gone)?;
+    let record = RecordView::parse(&bytes).map_err(|_| ReadError::Gone)?;
+    let topic = properties::get(record.properties(), REAL_TOPIC).unwrap_or(SCHEDULE_TOPIC);
+    Ok((topic.to_owned(), Some(record.store_timestamp())))
 }
 
 /// The first message of a queue that stays when the log begins at `limit`; what cannot be read stays.
@@ -221,7 +275,10 @@ mod tests {
         let leaving = handles.store.leaving(6 * HOUR_MS).unwrap().unwrap();
         let unread = unread_of(handles, leaving);
         assert_eq!(unread.len(), 1);
-        assert_eq!((unread[0].group.as_str(), unread[0].topic.as_str(), unread[0].messages), ("behind", "T", soon));
+        assert_eq!(
+            (unread[0].group.as_deref(), unread[0].topic.as_str(), unread[0].messages),
+            (Some("behind"), "T", soon)
+        );
         assert!(unread[0].oldest.is_some());
         let text = name(&unread, "go", handles.clock.now());
         assert!(text.contains("of topic T for group behind, the oldest 77 h old go"), "{text}");
@@ -239,9 +296,47 @@ mod tests {
     }
 
     #[test]
+    fn delayed_messages_that_go_before_they_are_delivered_are_told_by_the_topics_they_are_for_and_counted() {
+        let broker = Broker::new("losses-delayed");
+        let (handles, losses) = (&broker.handles, Losses::default());
+        let body = "x".repeat(100_000);
+        for at in 0..20 {
+            let topic = if at % 4 == 0 { "Rare" } else { "Often" };
+            // Two levels; a message whose real topic is not known is told of all the same.
+            let properties: &[_] = if at == 5 { &[] } else { &[(REAL_TOPIC, topic)] };
+            broker.put(SCHEDULE_TOPIC, 14 + at % 2, &body, properties);
+        }
+        handles.store.derive_step().unwrap();
+        handles.clock.advance(71 * HOUR_MS);
+        losses.look(handles, handles.clock.now());
+        assert_eq!(losses.expiring.load(Ordering::Relaxed), 10, "a log file holds ten");
+        let leaving = handles.store.leaving(6 * HOUR_MS).unwrap().unwrap();
+        let unread = unread_of(handles, leaving);
+        let told: Vec<_> = unread.iter().map(|unread| (unread.topic.as_str(), unread.messages)).collect();
+        assert_eq!(told, [("Often", 6), ("Rare", 3), (SCHEDULE_TOPIC, 1)]);
+        let text = name(&unread, "go", handles.clock.now());
+        let often = "6 of topic Often that are delayed and not delivered yet, the oldest 71 h old; 3 of topic Rare";
+        assert!(text.starts_with(often), "{text}");
+        losses.removing(handles, leaving);
+        assert_eq!(losses.removed.load(Ordering::Relaxed), 10);
+
+        // What was delivered is not lost.
+        let tell: crate::broker::appender::Tell = std::sync::Arc::new(|_| {});
+        let appender = crate::broker::appender::Appender::new(
+            handles.store.clone(),
+            tell,
+            handles.stats.clone(),
+            handles.clock.clone(),
+        );
+        handles.delays.step(&appender, &mut crate::store::Batch::new(&handles.store));
+        losses.removing(handles, leaving);
+        assert_eq!(losses.removed.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
     fn many_groups_are_told_of_in_one_line_with_the_largest_first() {
         let unread = |group: usize| Unread {
-            group: format!("g{group}"),
+            group: Some(format!("g{group}")),
             topic: "T".into(),
             messages: 100 - group as u64,
             oldest: Some(1_000_000),
