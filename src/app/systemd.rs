@@ -22,8 +22,10 @@ const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 /// Which process has to give it.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
-/// How often it is told how far a recovery is.
+/// How often it is told how far a recovery is …
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// … and how many times for each line in the log.
+const PROGRESS_LOGGED_EVERY: u64 = 10;
 /// A recovery that gets on may take so much longer than the unit's TimeoutStartSec, from each time it is told.
 const EXTENSION: Duration = Duration::from_secs(300);
 
@@ -71,21 +73,23 @@ impl Manager {
         }
     }
 
-    /// Tells how far a recovery is, until the answer is dropped. Nothing is told if it ends within the first second.
-    pub fn watch_recovery(&self, progress: Progress) -> io::Result<Option<Worker>> {
-        if self.0.is_none() {
-            return Ok(None);
-        }
-        let (manager, mut before) = (self.clone(), None);
+    /// Tells how far a recovery is, the manager and less often the log, until the answer is dropped. Nothing is told if
+    /// it ends within the first second.
+    pub fn watch_recovery(&self, progress: Progress) -> io::Result<Worker> {
+        let (manager, mut before, mut times) = (self.clone(), None, 0);
         let told = move || {
             let Some(step) = progress.step() else { return };
+            if times % PROGRESS_LOGGED_EVERY == 0 {
+                tracing::info!("store: {}", describe(&step));
+            }
+            times += 1;
             let extension = match before.replace(step) {
                 Some(before) if before != step => format!("\nEXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()),
                 _ => String::new(),
             };
             manager.tell(&format!("STATUS={}{extension}", describe(&step)));
         };
-        Worker::start("recovery-status", PROGRESS_INTERVAL, told).map(Some)
+        Worker::start("recovery-status", PROGRESS_INTERVAL, told)
     }
 
     /// Gives the signs of life that the manager asks for, as long as `stuck` names nothing. `None` if it asks for none.

@@ -1,10 +1,17 @@
 //! `/metrics`, `/livez` and `/readyz`, as an operator's probes see them.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Folder, Ports, Server, run};
+use rocketmq::wire::message::{self, NewRecord};
+
+use crate::harness::{Folder, Ports, Server, rocketmq, run};
 
 /// Status and body of `GET path`.
 fn get(port: u16, path: &str) -> (u16, String) {
@@ -152,4 +159,94 @@ fn a_name_server_alone_tells_the_signs_of_life_of_its_loop_and_needs_no_broker_t
     assert!(!text.contains("rocketmq_recovery_done_ratio"), "a name server recovers nothing");
     assert_eq!(get(ports.metrics(), "/readyz"), (200, "ready\n".to_owned()));
     server.stop();
+}
+
+/// A commit log of a broker that was killed, large for reading and small on the disk: the bodies are holes.
+fn sparse_log(dir: &Path, files: u64) {
+    const FILE_LEN: u64 = 1 << 30;
+    const BODY_LEN: usize = (4 << 20) - 4096;
+    const BODY_AT: usize = 88;
+    let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+    let record = NewRecord {
+        topic: "T",
+        queue_id: 0,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: &vec![0; BODY_LEN],
+        properties: b"",
+    };
+    let mut bytes = Vec::new();
+    let len = message::encode(&mut bytes, &record).expect("a sound record") as u64;
+    std::fs::create_dir_all(dir.join("commitlog")).expect("a folder");
+    let mut number = 0;
+    for start in (0..files).map(|file| file * FILE_LEN) {
+        let file = File::create(dir.join(format!("commitlog/{start:020}"))).expect("a file");
+        file.set_len(FILE_LEN).expect("a hole");
+        let mut at = 0;
+        while at + len + 8 <= FILE_LEN {
+            message::patch(&mut bytes, number, start + at, 1_700_000_000_000);
+            file.write_all_at(&bytes[..BODY_AT], at).expect("room");
+            file.write_all_at(&bytes[BODY_AT + BODY_LEN..], at + (BODY_AT + BODY_LEN) as u64).expect("room");
+            at += len;
+            number += 1;
+        }
+        let blank = [(FILE_LEN - at) as u32, message::MAGIC_BLANK].map(u32::to_be_bytes).concat();
+        file.write_all_at(&blank, at).expect("room");
+    }
+    std::fs::write(dir.join("abort"), "4711").expect("room");
+}
+
+#[test]
+fn while_a_large_store_recovers_the_service_manager_the_log_the_probes_and_the_metrics_say_how_far_it_is() {
+    const GIBIBYTES: u64 = 64;
+    let home = Folder::new("metrics-recovery");
+    sparse_log(&home.join("store"), GIBIBYTES);
+    let percent = |text: &str| -> u64 {
+        let (_, rest) = text.split_once("checking the commit log, ").unwrap_or_else(|| panic!("{text}"));
+        rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+    };
+    // Killed in the middle of it, it begins again.
+    for round in 0..2 {
+        let name = format!("rocketmq-recovery-{}-{round}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+        let manager = UnixDatagram::bind_addr(&address).expect("nobody has it");
+        manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+        let ports = Ports::free();
+        let (namesrv, listen) = (format!("127.0.0.1:{}", ports.namesrv), format!("127.0.0.1:{}", ports.broker));
+        let place = format!("127.0.0.1:{}", ports.metrics());
+        let mut command = rocketmq(home.path());
+        command.args(["broker", "-n", &namesrv, "--listen", &listen, "--data", "store", "--metrics", &place]);
+        let broker = Server::watch(command.env("NOTIFY_SOCKET", format!("@{name}")));
+        let heard = || {
+            let mut buf = [0; 1024];
+            let len = manager.recv(&mut buf).expect("the manager is told");
+            String::from_utf8_lossy(&buf[..len]).into_owned()
+        };
+        let status = heard();
+        assert!(status.starts_with("STATUS=recovery: ") && status.contains(" % of 65536 MiB"), "{status}");
+        let (code, body) = get(ports.metrics(), "/readyz");
+        assert!(code == 503 && body.starts_with("FAIL recovery: checking the commit log, "), "{code} {body}");
+        assert!((percent(&status)..100).contains(&percent(&body)), "{status}, then {body}");
+        let text = get(ports.metrics(), "/metrics").1;
+        let figure = |name: &str| -> f64 {
+            let line =
+                text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+            line.trim().parse().expect("a number")
+        };
+        assert_eq!(figure("rocketmq_ready "), 0.0);
+        let done = figure("rocketmq_recovery_done_ratio ");
+        assert!(done > 0.0 && done < 1.0, "{done}");
+        assert_eq!(get(ports.metrics(), "/livez").0, 200, "a recovery is no reason to be restarted");
+        broker.wait_for("store: recovery: checking the commit log, ");
+        let next = heard();
+        assert!(percent(&next) >= percent(&status), "{status}, then {next}");
+        // It gets on, and is given the time.
+        assert!(next.ends_with("\nEXTEND_TIMEOUT_USEC=300000000"), "{next}");
+        broker.kill();
+    }
 }
