@@ -1,12 +1,14 @@
 //! `rocketmq admin` beside Java's `mqadmin` of 4.9.7 and of 5.3.3, command by command, against our servers and against
 //! Java's: who asks makes no difference, nor does who answers, but for what the table says and why.
 
+mod overlay;
 mod pipelines;
 mod table;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,8 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(version: &str, cluster: &Cluster) -> Machine {
-        let home = java_home(version, &cluster.folder().join(format!("tools-{version}")));
+    fn start(version: &str, folder: &Path) -> Machine {
+        let home = java_home(version, &folder.join(format!("tools-{version}")));
         let log = std::fs::File::create(home.join("tools.err")).expect("a file for what the tool complains of");
         let mut command = java(&home);
         command.env("ROCKETMQ_HOME", &home).args([
@@ -164,7 +166,7 @@ impl Scene {
     }
 
     fn tools(&self) -> [Tool; 3] {
-        let machine = |version| Tool::Java(Machine::start(version, &self.cluster));
+        let machine = |version| Tool::Java(Machine::start(version, self.cluster.folder()));
         [machine("5.3.3"), machine("4.9.7"), Tool::Ours]
     }
 
@@ -270,7 +272,7 @@ fn walk(name: &str, scene: &Scene, wrong: &mut Vec<String>) -> Vec<Vec<String>> 
 
 /// What consoles ask, of one cluster.
 fn ask_methods(scene: &Scene) -> Vec<Vec<String>> {
-    let mut tool = Tool::Java(Machine::start("5.3.3", &scene.cluster));
+    let mut tool = Tool::Java(Machine::start("5.3.3", scene.cluster.folder()));
     METHODS.iter().map(|row| scene.ask(&mut tool, "A", row)).collect()
 }
 
