@@ -29,6 +29,8 @@ const SPAN_BEGIN: Flag = may("b", "beginTimestamp", "from a time: milliseconds, 
 const SPAN_END: Flag = may("e", "endTimestamp", "up to a time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");
 const CHARSET: Flag = may("c", "charsetName", "UTF-8, the only one");
 const TAGS: Flag = may("s", "subExpression", "tags, such as TagA || TagB [*]");
+const CONSUME_NOW: Flag = may("g", "consumerGroup", "have this group consume it now");
+const ONLY_MEMBER: Flag = may("d", "clientId", "this member of the group only");
 const VIA_CLUSTER: Flag =
     may("c", "cluster", "ask the brokers of this cluster, for a topic without a route of its own");
 const BODY_FORMAT: Flag = may("f", "bodyFormat", "UTF-8: show the body as well");
@@ -134,8 +136,8 @@ pub const COMMANDS: &[Command] = &[
         flags: &[
             TOPIC,
             need("i", "msgId", "offset message id, the one that a broker gave; several separated by commas"),
-            may("g", "consumerGroup", "have this group consume it now"),
-            may("d", "clientId", "this member of the group only"),
+            CONSUME_NOW,
+            ONLY_MEMBER,
             may("s", "sendMessage", "send it once more (true|false)"),
             may("u", "unitName", "changes nothing"),
             BODY_FORMAT,
@@ -163,8 +165,8 @@ pub const COMMANDS: &[Command] = &[
         summary: "Query Message by Unique key.",
         flags: &[
             need("i", "msgId", "the id that the client gave"),
-            may("g", "consumerGroup", "have this group consume it now"),
-            may("d", "clientId", "this member of the group only"),
+            CONSUME_NOW,
+            ONLY_MEMBER,
             TOPIC,
             switch("a", "showAll", "every message with that id"),
             VIA_CLUSTER,
@@ -482,6 +484,11 @@ pub const COMMANDS: &[Command] = &[
 /// The row of a command.
 pub(super) fn find(name: &str) -> Result<&'static Command, Failure> {
     COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
+        if name.starts_with('-') {
+            return Failure::Usage(
+                "the command comes first, its flags behind it; `help` lists all commands".to_owned(),
+            );
+        }
         let names = COMMANDS.iter().map(|command| command.name);
         let meant = crate::base::keys::nearest(name, names).map(|name| format!("; did you mean {name}?"));
         Failure::Usage(format!("no such command{}", meant.unwrap_or_else(|| "; `help` lists all".to_owned())))

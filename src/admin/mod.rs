@@ -109,8 +109,11 @@ fn execute(name: &str, words: &[String], around: &Environment, out: &mut dyn Wri
         Some("json") => true,
         Some(other) => return Err(Failure::Usage(format!("--output {other}: text or json is needed"))),
     };
-    let name_servers = arguments.get("namesrvAddr").or(around.name_servers.as_deref()).unwrap_or_default();
-    let session = Session::new(name_servers, Clock::System, around.zone.clone())?;
+    let (name_servers, given_by) = match arguments.get("namesrvAddr") {
+        Some(list) => (list, "-n"),
+        None => (around.name_servers.as_deref().unwrap_or_default(), "NAMESRV_ADDR"),
+    };
+    let session = Session::new(name_servers, given_by, Clock::System, around.zone.clone())?;
     let mut out = Output::new(out, json);
     // What was printed before a failure is shown, as an array that ends.
     let done = (command.run)(&session, &arguments, &mut out);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::base::clock::{Clock, Millis};
 use crate::base::disk::{Disk, Open, RealDisk};
+use crate::base::keys;
 use crate::base::local_time::{Civil, Zone};
 use crate::client::{self, Client, ClientError, NameServers, Response};
 use crate::wire::body::{BodyError, BrokerData, ClusterInfo, TopicRouteData};
@@ -20,7 +21,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Session {
     runtime: tokio::runtime::Runtime,
     client: Client,
-    name_servers: Option<NameServers>,
+    name_servers: Result<NameServers, String>,
     zone: Zone,
     started: Millis,
     sent: Cell<u16>,
@@ -29,10 +30,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// For the name servers of a list `a:9876;b:9876`.
-    pub fn new(name_servers: &str, clock: Clock, zone: Zone) -> Result<Session, Failure> {
+    /// For the name servers of a list `a:9876;b:9876`, which was given by `-n` or in the environment.
+    pub fn new(name_servers: &str, given_by: &str, clock: Clock, zone: Zone) -> Result<Session, Failure> {
         let client = Client::new();
-        let name_servers = NameServers::new(client.clone(), name_servers, TIMEOUT);
+        let none = || "no name server: give -n HOST:PORT, or set NAMESRV_ADDR".to_owned();
+        let name_servers = match keys::servers(name_servers) {
+            Err(what) if !name_servers.trim().is_empty() => Err(format!("{given_by} {name_servers}: {what}")),
+            _ => NameServers::new(client.clone(), name_servers, TIMEOUT).ok_or_else(none),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let started = clock.now();
         Ok(Session { runtime, client, name_servers, clock, zone, started, sent: Cell::new(0) })
@@ -40,8 +45,7 @@ impl Session {
 
     /// The name servers.
     pub fn name_servers(&self) -> Result<&NameServers, Failure> {
-        let unknown = || Failure::Usage("no name server: give -n HOST:PORT, or set NAMESRV_ADDR".to_owned());
-        self.name_servers.as_ref().ok_or_else(unknown)
+        self.name_servers.as_ref().map_err(|problem| Failure::Usage(problem.clone()))
     }
 
     /// A time as Java's tools show it: local, with milliseconds.

@@ -6,6 +6,8 @@ use super::arguments::Arguments;
 use super::output::Output;
 use super::session::{Session, addr_of, read};
 use super::{Failure, consumers, messages, topics};
+use crate::base::clock::Millis;
+use crate::base::local_time::Zone;
 use crate::wire::body::{BrokerStatsData, TopicRouteData};
 use crate::wire::codes::request;
 use crate::wire::command::Value;
@@ -91,6 +93,12 @@ fn figure(session: &Session, route: &TopicRouteData, name: &str, key: &str) -> F
     sum
 }
 
+/// A time as the lines of clusterRT have it, wherever they are printed: Java's tool takes this zone for every machine.
+fn gmt_plus_8(now: Millis) -> String {
+    let c = Zone::default().civil(now + 8 * 3_600_000);
+    format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second)
+}
+
 pub(super) fn cluster_send_time(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
     let amount: usize = given.number("amount")?.unwrap_or(100);
     let body = messages::filling(given)?;
@@ -119,8 +127,8 @@ pub(super) fn cluster_send_time(session: &Session, given: &Arguments, out: &mut 
                 let took = messages::time_sends(session, &broker.broker_name, &broker.broker_name, addr, amount, &body);
                 let average = format!("{:.2}", took.average_ms);
                 if as_log {
-                    let now = session.time_in_seconds(i64::try_from(session.clock.now()).unwrap_or(0));
-                    out.line(format_args!("{now}|{room}|{cluster}|{}|{:.0}", broker.broker_name, took.average_ms))?;
+                    let (now, average) = (gmt_plus_8(session.clock.now()), took.average_ms.round());
+                    out.line(format_args!("{now}|{room}|{cluster}|{}|{average:.0}", broker.broker_name))?;
                     continue;
                 }
                 out.row(
@@ -137,5 +145,15 @@ pub(super) fn cluster_send_time(session: &Session, given: &Arguments, out: &mut 
         }
         out.flush()?;
         session.pause(interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_cluster_rt_are_in_the_zone_of_javas() {
+        assert_eq!(gmt_plus_8(1_700_000_000_000), "2023-11-15 06:13:20");
     }
 }

@@ -1,13 +1,14 @@
 //! The command line: what can be typed, and nothing about what it does.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::monitor_conf::Place;
-use crate::bench;
+use crate::{admin, bench};
 
 /// One executable that replaces a RocketMQ installation.
 #[derive(Debug, Parser)]
@@ -386,6 +387,27 @@ pub fn one_line(error: &clap::Error) -> String {
     STANDARD.iter().fold(told, |told, (found, accepted)| told.replace(found, accepted))
 }
 
+/// What to do about a word that is not known or not there: the help of the command that was meant.
+pub fn remedy(error: &clap::Error, arguments: &[OsString]) -> String {
+    use clap::error::ErrorKind::{InvalidSubcommand, MissingRequiredArgument, UnknownArgument};
+    if !matches!(error.kind(), InvalidSubcommand | MissingRequiredArgument | UnknownArgument) {
+        return String::new();
+    }
+    let mut meant = vec!["rocketmq".to_owned()];
+    let mut command = Cli::command();
+    for word in arguments.iter().skip(1) {
+        let Some(inner) = command.find_subcommand(word).cloned() else {
+            if admin::COMMANDS.iter().any(|command| *word == *command.name) && meant.len() == 1 {
+                return format!("; it is a command of `rocketmq admin {}`", word.display());
+            }
+            break;
+        };
+        meant.push(inner.get_name().to_owned());
+        command = inner;
+    }
+    format!("; `{} --help` lists what is taken", meant.join(" "))
+}
+
 /// What the standard library says of numbers that are none, and what is accepted instead.
 const STANDARD: [(&str, &str); 4] = [
     ("invalid digit found in string", "accepted is a whole number"),
@@ -402,13 +424,11 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
     #[test]
     fn every_flag_with_a_value_that_cannot_be_used_is_named_with_what_is_accepted() {
-        use clap::CommandFactory;
         // What takes any text or path cannot refuse one.
         let anything = [TypeId::of::<String>(), TypeId::of::<PathBuf>()];
         let mut commands = vec![("rocketmq".to_owned(), Cli::command())];
@@ -466,5 +486,14 @@ mod tests {
         assert!(told("rocketmq dev --advertise 0.0.0.0").contains("clients cannot connect to it"));
         assert!(told("rocketmq brokr").contains("brokr"));
         assert!(!told("rocketmq broker -n").contains('\n'));
+        let help = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            remedy(&Cli::try_parse_from(&words).expect_err("refused"), &words)
+        };
+        assert_eq!(help("rocketmq broker start"), "; `rocketmq broker --help` lists what is taken");
+        assert_eq!(help("rocketmq config show"), "; `rocketmq config show --help` lists what is taken");
+        assert_eq!(help("rocketmq help"), "; `rocketmq --help` lists what is taken");
+        assert_eq!(help("rocketmq clusterList -n a:1"), "; it is a command of `rocketmq admin clusterList`");
+        assert_eq!(help("rocketmq broker --listen x"), "", "what is accepted is said");
     }
 }

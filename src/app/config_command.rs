@@ -1,13 +1,13 @@
 //! `rocketmq config`: check, show, explain, migrate, fold, lint. Reads files and prints; changes nothing.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cli::{Config, ConfigFile, Fold, PropertiesOf};
+use super::file::{self, is_toml};
 use super::keys::{Outcome, Table};
 use super::layers::{self, DEFAULTS, Layers};
 use super::overlays::{self, Kept};
-use super::properties::{self, Entry};
+use super::properties::Entry;
 use super::settings::{Role, SETTINGS};
 use super::{broker_conf, explain, fold, lint, migrate, namesrv_conf};
 use crate::namesrv;
@@ -24,11 +24,6 @@ pub fn run(command: &Config) -> Result<(), Vec<String>> {
         Config::Fold(args) => fold(args),
         Config::Lint { folder } => lint::folder(folder).map(|told| told.iter().for_each(|line| println!("{line}"))),
     }
-}
-
-/// Whether a file is written in TOML; everything else is Java's format.
-pub fn is_toml(file: &Path) -> bool {
-    file.extension().is_some_and(|kind| kind == "toml")
 }
 
 fn check(args: &ConfigFile) -> Result<(), Vec<String>> {
@@ -146,7 +141,7 @@ fn effective(args: &ConfigFile, entries: &[Entry], environment: &Layers) -> Resu
 fn fold(args: &Fold) -> Result<(), Vec<String>> {
     let name = args.file.display().to_string();
     if is_toml(&args.file) {
-        let text = fs::read_to_string(&args.file).map_err(|error| vec![format!("{name}: {error}")])?;
+        let text = file::text(&args.file).map_err(|problem| vec![problem])?;
         let mut layers = layers::load(&name, &text, std::iter::empty(), home().as_deref())?;
         overlays::over(&mut layers, args.data.as_deref(), home().as_deref())?;
         print!("{}", fold::toml(&name, &text, &layers, home().as_deref()));
@@ -180,7 +175,7 @@ fn to_toml(role: PropertiesOf, name: &str, entries: &[Entry]) -> migrate::Migrat
 
 fn migrate(args: &ConfigFile) -> Result<(), Vec<String>> {
     let name = args.file.display().to_string();
-    let entries = entries(&args.file)?;
+    let entries = file::entries(&args.file).map_err(|problem| vec![problem])?;
     let migrated = to_toml(args.role, &name, &entries);
     print!("{}", migrated.text);
     if migrated.problems.is_empty() { Ok(()) } else { Err(migrated.problems) }
@@ -188,18 +183,12 @@ fn migrate(args: &ConfigFile) -> Result<(), Vec<String>> {
 
 fn load(file: &Path) -> Result<Layers, Vec<String>> {
     let name = file.display().to_string();
-    let text = fs::read_to_string(file).map_err(|error| vec![format!("{name}: {error}")])?;
+    let text = file::text(file).map_err(|problem| vec![problem])?;
     layers::load(&name, &text, layers::variables(), home().as_deref())
 }
 
-fn entries(file: &Path) -> Result<Vec<Entry>, Vec<String>> {
-    let name = file.display();
-    let bytes = fs::read(file).map_err(|error| vec![format!("{name}: {error}")])?;
-    properties::parse(&bytes).map_err(|bad| vec![format!("{name}: {bad}")])
-}
-
 fn read(args: &ConfigFile) -> Result<(Vec<Entry>, Outcome), Vec<String>> {
-    let entries = entries(&args.file)?;
+    let entries = file::entries(&args.file).map_err(|problem| vec![problem])?;
     let outcome = match args.role {
         PropertiesOf::Broker => applied(&entries, &broker_conf::TABLE, broker_conf::Settings::new(Path::new(""))),
         PropertiesOf::Namesrv => applied(&entries, &namesrv::config::TABLE, namesrv::Config::default()),

@@ -106,7 +106,8 @@ impl PidFile {
         match running(path) {
             Ok(Some(pid)) if pid.as_raw_nonzero().get() as u32 != std::process::id() => {
                 let holder = preflight::process(pid.as_raw_nonzero().get());
-                Err(format!("it runs already as {holder}, says {}", path.display()))
+                let path = path.display();
+                Err(format!("it runs already as {holder}, says {path}; stop that, or choose another with --pid-file"))
             }
             Ok(_) => Ok(()),
             Err(problem) => Err(problem),
@@ -152,7 +153,10 @@ fn running(path: &Path) -> Result<Option<Pid>, String> {
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| format!("{}: `{}` is no process id", path.display(), text.trim()))?;
+    let pid = pid.ok_or_else(|| {
+        let begin: String = text.trim().lines().next().unwrap_or_default().chars().take(40).collect();
+        format!("{}: `{begin}` is no process id; is it the pid file of this program?", path.display())
+    })?;
     Ok(arguments(pid.as_raw_nonzero().get()).is_some().then_some(pid))
 }
 
@@ -229,7 +233,10 @@ pub fn shutdown(whom: cli::ShutdownOf) -> Result<(), Vec<String>> {
 
 fn existing(args: &cli::Instance) -> Result<Pid, Vec<String>> {
     let path = args.pid_file.clone().unwrap_or_else(|| pid_file(&args.instance));
-    let not_there = || vec![format!("{} does not run, says {}", args.instance, path.display())];
+    let not_there = || {
+        let (name, path) = (&args.instance, path.display());
+        vec![format!("{name} does not run, says {path}; what was started with --pid-file is found by it")]
+    };
     running(&path).map_err(|problem| vec![problem])?.ok_or_else(not_there)
 }
 

@@ -2,13 +2,12 @@
 //! the scripts that look through them. An item that does something here has the value in force; another has what the file
 //! says, or Java's default, because that is what a script compares.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::broker_conf::Settings;
 use super::properties::{self, Entry};
-use super::{cli, plan};
+use super::{cli, file, plan};
 use crate::base::clock::Clock;
 use crate::base::disk::RealDisk;
 use crate::base::local_time::{Civil, Zone};
@@ -55,7 +54,7 @@ pub fn print_broker(args: &cli::Broker) -> Result<(), Vec<String>> {
     known.push(("brokerIP2", plan.config.broker_ip1.to_string()));
     known.push(("haListenPort", plan.config.listen_port.saturating_add(1).to_string()));
     known.push(("rocketmqHome", std::env::var("ROCKETMQ_HOME").unwrap_or_default()));
-    let entries = args.config.as_deref().map_or_else(|| Ok(Vec::new()), entries)?;
+    let entries = entries(args.config.as_deref())?;
     let items = BROKER.iter().filter(|item| args.print_config_items || item.important);
     let at = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref()).civil(Clock::System.now());
     let Civil { year, month, day, hour, minute, second, .. } = at;
@@ -73,7 +72,7 @@ pub fn print_namesrv(args: &cli::Namesrv) -> Result<(), Vec<String>> {
     if let Some((_, home)) = known.iter_mut().find(|(name, value)| name == "rocketmqHome" && value.is_empty()) {
         *home = std::env::var("ROCKETMQ_HOME").unwrap_or_default();
     }
-    let entries = args.config.as_deref().map_or_else(|| Ok(Vec::new()), entries)?;
+    let entries = entries(args.config.as_deref())?;
     let at = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref()).civil(Clock::System.now());
     let Civil { hour, minute, second, millis, .. } = at;
     let before = format!("{hour:02}:{minute:02}:{second:02}.{millis:03} [main] INFO RocketmqNamesrvConsole - ");
@@ -110,9 +109,8 @@ fn print<'a>(
     Ok(())
 }
 
-fn entries(file: &Path) -> Result<Vec<Entry>, Vec<String>> {
-    let bytes = fs::read(file).map_err(|error| vec![format!("{}: {error}", file.display())])?;
-    properties::parse(&bytes).map_err(|bad| vec![format!("{}: {bad}", file.display())])
+fn entries(file: Option<&Path>) -> Result<Vec<Entry>, Vec<String>> {
+    file.map_or_else(|| Ok(Vec::new()), file::entries).map_err(|problem| vec![problem])
 }
 
 /// The items of a broker: those of Java's configurations of the broker, of its two ends of the network and of its store.

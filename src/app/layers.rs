@@ -142,7 +142,8 @@ impl Reader<'_> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             let line = error.span().map_or(1, |span| self.line(span.start));
-            self.problems.push(format!("{}:{line}: {}", self.name, error.message().replace('\n', ", ")));
+            let (found, what) = (self.text.lines().nth(line - 1).unwrap_or_default().trim(), error.message());
+            self.problems.push(format!("{}:{line}: `{found}` is no TOML: {}", self.name, what.replace('\n', ", ")));
         }
         if self.problems.is_empty() {
             self.table("", table.get_ref());
@@ -195,8 +196,12 @@ impl Reader<'_> {
         origin: Origin,
     ) {
         let Some(setting) = Setting::find(path) else {
-            let near = nearest(path, SETTINGS.iter().map(|row| row.path));
-            let near = near.map_or_else(String::new, |name| format!("; did you mean {name}?"));
+            let sections = SETTINGS.iter().map(|row| row.place().0);
+            let near = nearest(path, sections.clone().chain(SETTINGS.iter().map(|row| row.path)));
+            let near = near.map_or_else(String::new, |name| match sections.clone().any(|section| section == name) {
+                true => format!("; did you mean the section [{name}]?"),
+                false => format!("; did you mean {name}?"),
+            });
             self.problems.push(format!("{origin}: {path} is no setting{near}"));
             return;
         };
@@ -238,7 +243,7 @@ impl Layers {
         let outcome = table.apply(&entries, to);
         let told = |problem: Problem| {
             let given = ours().nth(problem.line)?;
-            let what = in_range(given, table).unwrap_or(problem.what);
+            let what = in_toml(given, table).unwrap_or(problem.what);
             Some(format!("{}: {} = {}: {what}", given.origin, given.setting.path, given.written))
         };
         outcome.problems.into_iter().filter_map(told).collect()
@@ -255,12 +260,22 @@ impl Layers {
     }
 }
 
-/// What a number may be, in the unit of its setting.
-fn in_range<T>(given: &Given, table: &Table<T>) -> Option<String> {
-    let key = given.setting.keys().last()?;
-    let Does::Number { range: (least, most), .. } = table.row(key)?.does else { return None };
+/// What is accepted, in the form that a file in TOML has it; `None` if it is the same as in a Java file.
+fn in_toml<T>(given: &Given, table: &Table<T>) -> Option<String> {
     let unit = given.setting.unit;
-    Some(format!("accepted is {} to {}", in_unit_of(unit, least), in_unit_of(unit, most)))
+    match (unit, &table.row(given.setting.keys().last()?)?.does) {
+        (Unit::Address, Does::Number { range: (least, most), .. }) => {
+            Some(format!("accepted is {} with a port from {least} to {most}", unit.accepts()))
+        }
+        (_, Does::Number { range: (least, most), .. }) => {
+            Some(format!("accepted is {} to {}", in_unit_of(unit, *least), in_unit_of(unit, *most)))
+        }
+        (Unit::List, Does::Text { accepts, .. }) => {
+            let each = accepts.split(", several").next().unwrap_or(accepts);
+            Some(format!("accepted is {}, with {each} in each", unit.accepts()))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -380,7 +395,7 @@ mod tests {
         let expected = [
             "x.toml:2: broker.nmae is no setting; did you mean broker.name?",
             "x.toml:6: broker.flush.mode = \"SYNC_FLUSH\": accepted is \"async\", \"sync\"",
-            "x.toml:7: brokr is no setting",
+            "x.toml:7: brokr is no setting; did you mean the section [broker]?",
             "ROCKETMQ__LOG__LEVL: log.levl is no setting; did you mean log.level?",
         ];
         for line in expected {
@@ -389,6 +404,21 @@ mod tests {
         let problems = read("[broker]\nregister_interval = \"1s\"\n", &[]).expect_err("out of range");
         assert_eq!(problems, ["x.toml:2: broker.register_interval = \"1s\": accepted is \"10s\" to \"1m\""]);
         let problems = read("[broker\nname = 1\n", &[]).expect_err("no TOML");
-        assert!(problems[0].starts_with("x.toml:1: "), "{problems:?}");
+        assert!(problems[0].starts_with("x.toml:1: `[broker` is no TOML: "), "{problems:?}");
+        let told = |text: &str| read(text, &[]).expect_err(text).join("\n");
+        assert_eq!(
+            told("[Broker]\nname = \"a\"\n"),
+            "x.toml:1: Broker is no setting; did you mean the section [broker]?"
+        );
+        let list = "accepted is a list of texts, such as [\"a\", \"b\"], with HOST:PORT in each";
+        assert_eq!(
+            told("[broker]\nname_servers = [\"a\"]\n"),
+            format!("x.toml:2: broker.name_servers = [\"a\"]: {list}")
+        );
+        let port = "accepted is \"IP:PORT\" with a port from 3 to 65535";
+        assert_eq!(
+            told("[broker]\nlisten = \"0.0.0.0:2\"\n"),
+            format!("x.toml:2: broker.listen = \"0.0.0.0:2\": {port}")
+        );
     }
 }

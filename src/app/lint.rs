@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::config_command::is_toml;
+use super::file::{self, is_toml, plain};
 use super::keys::nearest;
 use super::layers::{self, Layers};
 use super::monitor_conf::{self, Place};
-use super::properties;
 use super::settings::{Role, Setting};
 use super::{broker_conf, namesrv_conf};
 use crate::namesrv;
@@ -48,7 +47,11 @@ pub fn folder(folder: &Path) -> Result<Vec<String>, Vec<String>> {
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Vec<String>> {
-    let entries = fs::read_dir(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
+    let fail = |error| {
+        let (folder, error) = (folder.display(), plain(&error));
+        vec![format!("cannot read the folder {folder}: {error}; give the folder with the files of one cluster")]
+    };
+    let entries = fs::read_dir(folder).map_err(fail)?;
     let is_config = |path: &PathBuf| {
         path.extension().is_some_and(|kind| ["toml", "properties", "conf"].iter().any(|known| kind == *known))
     };
@@ -59,12 +62,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Vec<String>> {
 
 fn read(file: &Path, members: &mut Vec<Member>, findings: &mut Vec<String>) {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let bytes = match fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) => return findings.push(format!("{name}: {error}")),
-    };
     if !is_toml(file) {
-        return match properties::parse(&bytes) {
+        return match file::entries(file) {
             Ok(entries) => {
                 let values: BTreeMap<_, _> =
                     entries.into_iter().map(|entry| (entry.key, entry.value.trim().to_owned())).collect();
@@ -75,10 +74,13 @@ fn read(file: &Path, members: &mut Vec<Member>, findings: &mut Vec<String>) {
                 }
                 members.push(Member { is_broker: is_broker(&name, &values), file: name, values });
             }
-            Err(bad) => findings.push(format!("{name}: {bad}")),
+            Err(problem) => findings.push(problem),
         };
     }
-    let text = String::from_utf8_lossy(&bytes);
+    let text = match file::text(file) {
+        Ok(text) => text,
+        Err(problem) => return findings.push(problem),
+    };
     match layers::parse(&name, &text, std::iter::empty(), Some(Path::new("~"))) {
         Ok(layers) => {
             // A cluster has slaves, whatever is built here.

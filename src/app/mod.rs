@@ -1,6 +1,7 @@
 //! L5: the program. Reads arguments and configuration, checks that a start can succeed before anything is touched,
 //! starts the roles in order, waits for a signal and stops them in the reverse order. Knows everything; nothing knows it.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -19,6 +20,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod example;
 pub mod explain;
+pub mod file;
 pub mod fold;
 pub mod java_items;
 pub mod layers;
@@ -60,7 +62,7 @@ pub fn version() -> &'static str {
 pub fn main(version: &'static str) -> ExitCode {
     VERSION.get_or_init(|| version);
     // Java's flags are not clap's: `-cf x` is one flag of two letters.
-    let mut arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(words) = admin::words(&arguments) {
         return admin::run(&words);
     }
@@ -73,7 +75,7 @@ pub fn main(version: &'static str) -> ExitCode {
     let parsed = cli::Cli::command().version(version).try_get_matches_from(&arguments);
     match parsed.and_then(|found| cli::Cli::from_arg_matches(&found)) {
         Ok(arguments) => run(arguments),
-        Err(told) => usage(&told),
+        Err(told) => usage(&told, &arguments),
     }
 }
 
@@ -154,7 +156,7 @@ fn start(
     run::run(name, &plan, &again)
 }
 
-fn usage(told: &clap::Error) -> ExitCode {
+fn usage(told: &clap::Error, arguments: &[OsString]) -> ExitCode {
     match told.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print!("{told}");
@@ -165,7 +167,7 @@ fn usage(told: &clap::Error) -> ExitCode {
             ExitCode::from(USAGE)
         }
         _ => {
-            eprintln!("rocketmq: {}", cli::one_line(told));
+            eprintln!("rocketmq: {}{}", cli::one_line(told), cli::remedy(told, arguments));
             ExitCode::from(USAGE)
         }
     }

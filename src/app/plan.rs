@@ -1,21 +1,20 @@
 //! What a command line and its files ask for, worked out and checked before anything starts: which roles, where they
 //! listen, where their data is, which address clients are told. Reports all problems at once and touches nothing.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::advertise::{self, Advertised, Candidate};
 use super::broker_conf::{self, Settings};
 use super::cli;
+use super::file::plain;
 use super::keys::Table;
 use super::layers::{self, Layers};
 use super::memory::{self, Memory};
 use super::monitor_conf::{self, Place};
 use super::overlays::{self, Kept};
 use super::settings::{Role, Setting};
-use super::{daemon, logging, namesrv_conf, preflight, properties};
+use super::{daemon, file, logging, namesrv_conf, preflight};
 use crate::base::disk::RealDisk;
 use crate::base::local_time::Zone;
 use crate::{broker, namesrv, store};
@@ -154,7 +153,7 @@ pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
 /// `rocketmq run`.
 pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
     let name = args.config.display().to_string();
-    let text = fs::read_to_string(&args.config).map_err(|error| vec![format!("{name}: {}", plain(&error))])?;
+    let text = file::toml(&args.config).map_err(|problem| vec![problem])?;
     let home = home().ok();
     let mut layers = layers::load(&name, &text, layers::variables(), home.as_deref())?;
     let of_file = layers.given.iter().filter(|given| given.span.is_some()).count();
@@ -237,13 +236,12 @@ impl Plan {
     fn read<T>(&mut self, file: Option<&Path>, table: &Table<T>, settings: &mut T) -> Result<(), Vec<String>> {
         let Some(file) = file else { return Ok(()) };
         let name = file.display();
-        let bytes = fs::read(file).map_err(|error| vec![format!("{name}: {}", plain(&error))])?;
-        let entries = properties::parse(&bytes).map_err(|bad| vec![format!("{name}: {bad}")])?;
+        let entries = file::entries(file).map_err(|problem| vec![problem])?;
         let outcome = table.apply(&entries, settings);
         if !outcome.problems.is_empty() {
             return Err(outcome.problems.iter().map(|problem| format!("{name}:{problem}")).collect());
         }
-        self.file = Some((name.to_string(), entries.len() - outcome.warnings.len() - outcome.unused.len()));
+        self.file = Some((name.to_string(), outcome.taken));
         self.warnings.extend(outcome.warnings.iter().map(|warning| format!("{name}:{warning}")));
         self.unused.extend(outcome.unused);
         Ok(())
@@ -381,17 +379,18 @@ impl Plan {
     pub fn preflight(&self) -> Result<(), Vec<String>> {
         let mut checks: Vec<Result<(), String>> = self.check().into_iter().map(Err).collect();
         if let Some(namesrv) = &self.namesrv {
-            checks.push(preflight::port("name server", namesrv.listens()));
+            let flag = if self.development { "--namesrv-port" } else { "--listen, listenPort or [namesrv] listen" };
+            checks.push(port("name server", namesrv.listens(), flag));
             checks.push(preflight::folder("name server", &namesrv.data));
         }
         if let Some(broker) = &self.broker {
-            checks.extend(broker.listens().into_iter().map(|address| preflight::port("broker", address)));
+            let flag = if self.development { "--broker-port" } else { "--listen, listenPort or [broker] listen" };
+            checks.extend(broker.listens().into_iter().map(|address| port("broker", address, flag)));
             checks.push(preflight::folder("broker", &broker.store.root));
             checks.push(preflight::unlocked("broker", &broker.store.root));
         }
         if let Some(address) = self.metrics_address().filter(|at| self.metrics.required && at.port() > 0) {
-            let remedy = "; choose another with [metrics] listen or --metrics, or turn them off";
-            checks.push(preflight::port("metrics", address).map_err(|problem| problem + remedy));
+            checks.push(port("metrics", address, "[metrics] listen or --metrics, or turn them off"));
         }
         if let Some(file) = &self.pid_file {
             checks.push(daemon::PidFile::check(file));
@@ -404,6 +403,11 @@ impl Plan {
         problems.dedup();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// Whether a port is free; `setting` chooses another.
+fn port(what: &str, address: SocketAddr, setting: &str) -> Result<(), String> {
+    preflight::port(what, address).map_err(|problem| format!("{problem}; choose another with {setting}"))
 }
 
 fn absolute(what: &str, path: &Path) -> Result<PathBuf, Vec<String>> {
@@ -427,15 +431,10 @@ fn host_name() -> Option<String> {
     system.nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// An error without the number that Rust appends.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn broker_args(line: &str) -> cli::Broker {
         use clap::Parser;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 use rustix::process::{Flock, FlockType};
 
+use super::file::plain;
+
 /// Whether somebody else listens there; the socket is closed again at once.
 pub fn port(what: &str, address: SocketAddr) -> Result<(), String> {
     let error = match TcpListener::bind(address) {
@@ -18,7 +20,9 @@ pub fn port(what: &str, address: SocketAddr) -> Result<(), String> {
     Err(match error.kind() {
         io::ErrorKind::AddrInUse => format!("{what}: port {} is in use{}", address.port(), held_by(address.port())),
         io::ErrorKind::AddrNotAvailable => format!("{what}: {} is no address of this machine", address.ip()),
-        io::ErrorKind::PermissionDenied => format!("{what}: no permission to listen on port {}", address.port()),
+        io::ErrorKind::PermissionDenied => {
+            format!("{what}: no permission to listen on port {} (below 1024 it takes root)", address.port())
+        }
         _ => format!("{what}: listening on {address}: {error}"),
     })
 }
@@ -36,7 +40,10 @@ pub fn folder(what: &str, path: &Path) -> Result<(), String> {
             return Err(format!("{what}: {} is a file, a folder is needed", existing.display()));
         }
         return rustix::fs::access(existing, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-            format!("{what}: {} cannot be written by this user ({})", existing.display(), io::Error::from(error))
+            let (folder, error) = (existing.display(), plain(&error.into()));
+            format!(
+                "{what}: {folder} cannot be written by this user ({error}); change its owner, or choose another folder"
+            )
         });
     }
     Err(format!("{what}: {} has no parent folder", path.display()))
@@ -47,14 +54,15 @@ pub fn unlocked(what: &str, root: &Path) -> Result<(), String> {
     let path = root.join("lock");
     let file = match fs::File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // No store yet; what is wrong with the folder is found by the look at the folder.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         Err(error) => return Err(format!("{what}: {}: {error}", path.display())),
     };
     match rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)) {
         Ok(None) => Ok(()),
         Ok(Some(holder)) => {
             let who = holder.pid.map_or_else(String::new, |pid| format!(" by {}", process(pid.as_raw_nonzero().get())));
-            Err(format!("{what}: {} is in use{who}", root.display()))
+            Err(format!("{what}: {} is in use{who}; stop that, or choose another folder", root.display()))
         }
         Err(error) => Err(format!("{what}: {}: {}", path.display(), io::Error::from(error))),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::config_command::is_toml;
+use super::file::is_toml;
 use super::logging::Log;
 use super::plan::Plan;
 use super::settings::{Role, Setting, Unit};

@@ -319,6 +319,9 @@ fn quoted(text: &str) -> String {
 }
 
 fn absolute(text: &str, home: Option<&Path>) -> Result<String, String> {
+    if text.contains("${") || text.starts_with('~') && !text.starts_with("~/") {
+        return Err("a path without variables, which are not replaced; ~/ is the home folder".to_owned());
+    }
     let path = match (text.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
         (Some(_), None) => return Err("a path without ~, because HOME is not set".to_owned()),
@@ -361,6 +364,8 @@ mod tests {
             (Unit::Flag, "\"true\""),
             (Unit::Count, "1.5"),
             (Unit::Address, "\"9876\""),
+            (Unit::Path, "\"${HOME}/store\""),
+            (Unit::Path, "\"~other/store\""),
             (Unit::List, "\"a;b\""),
             (FLUSH, "\"SYNC_FLUSH\""),
         ] {

@@ -51,7 +51,9 @@ pub struct Change {
 #[derive(Debug, Error)]
 pub enum OverlayError {
     /// The file system refused.
-    #[error("reading the changed settings {path}: {source}")]
+    #[error(
+        "cannot read the settings that were changed while the server ran, {path}: {source}; check the folder and its rights"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -86,6 +88,8 @@ impl Overlay {
         match disk::read(disk, path) {
             Ok(bytes) => parse(&bytes).map_err(damaged),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(prepared(disk, path).unwrap_or_default()),
+            // A folder that is a file has no overlay; whoever wants to use the folder says what is wrong with it.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
             Err(source) => Err(OverlayError::Read { path: path.to_owned(), source }),
         }
     }

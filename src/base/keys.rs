@@ -93,6 +93,8 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// Keys that change nothing here, each with the reason.
     pub unused: Vec<String>,
+    /// How many keys set something.
+    pub taken: usize,
 }
 
 impl<T> Table<T> {
@@ -184,8 +186,16 @@ impl<T> Table<T> {
 impl<T> Key<T> {
     fn apply(&self, entry: &Entry, settings: &mut T, outcome: &mut Outcome) {
         let value = entry.value.trim();
-        if let Err(what) = self.does.set(value, settings) {
-            outcome.problems.push(Problem { line: entry.line, key: entry.key.clone(), value: value.to_owned(), what });
+        match self.does.set(value, settings) {
+            Ok(()) => outcome.taken += 1,
+            Err(what) => {
+                let (line, key, value) = (entry.line, entry.key.clone(), value.to_owned());
+                outcome.problems.push(Problem { line, key, value, what });
+            }
+        }
+        if value.contains("${") || value.starts_with("~/") {
+            let told = "is taken as it is written, here as in Java: variables and ~ are not replaced";
+            outcome.warnings.push(format!("{}: {}={value} {told}", entry.line, entry.key));
         }
     }
 }
@@ -318,7 +328,7 @@ mod tests {
     fn unknown_unused_and_repeated_keys_are_told_and_change_nothing() {
         let (settings, outcome) = apply("enableThng=true\nthreadPoolNums=4\nmode=A\nmode=B\nxyzzy=1\n");
         assert_eq!(settings.text, "B");
-        assert_eq!(outcome.unused, ["threadPoolNums (no threads here)"]);
+        assert_eq!((outcome.taken, outcome.unused), (1, vec!["threadPoolNums (no threads here)".to_owned()]));
         assert_eq!(
             outcome.warnings,
             [

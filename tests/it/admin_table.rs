@@ -227,7 +227,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("topicList word", 2, "unknown argument word"),
     ("topicList -n", 2, "-n needs a value"),
     ("topicList -n 127.0.0.1:1", 1, "cannot connect to 127.0.0.1:1"),
-    ("topicList -n here", 1, "cannot connect to here"),
+    ("topicList -n here", 2, "`here` is not HOST:PORT"),
     ("allocateMQ -t nothere -i 1", 1, "TOPIC_NOT_EXIST"),
     ("updateOrderConf -t Orders -m fly", 2, "put, get or delete"),
     ("updateOrderConf -t Orders -m put -v broker-a", 2, "BROKER:QUEUES"),

@@ -45,6 +45,107 @@ fn bad_flags_and_values_are_one_line_each() {
 }
 
 #[test]
+fn words_in_the_wrong_place_are_one_line_that_says_where_they_belong() {
+    let home = Folder::new("words");
+    let check = |args: &str, line: &str| {
+        refused(&run(home.path(), &args.split(' ').collect::<Vec<_>>()), 2, &[line]);
+    };
+    check("broker start", "unexpected argument 'start' found; `rocketmq broker --help` lists what is taken");
+    check("start broker", "'start'");
+    check("help", "`rocketmq --help` lists what is taken");
+    check("clusterList -n a:1", "it is a command of `rocketmq admin clusterList`");
+    check("config show", "required arguments were not provided; <FILE>; `rocketmq config show --help`");
+    check("run x.toml", "unexpected argument 'x.toml' found; `rocketmq run --help`");
+    check("broker --working-directory x", "--daemon");
+    let admin = |args: &[&str], line: &str| {
+        let said = run(home.path(), &[&["admin"], args].concat());
+        assert!(said.code == Some(2) && said.stderr.lines().count() == 1 && said.stderr.contains(line), "{said:?}");
+    };
+    admin(&["-n", "a:1", "clusterList"], "-n: the command comes first, its flags behind it");
+    admin(&["clusterlist"], "did you mean clusterList?");
+    admin(&["clusterList", "-n", "a"], "-n a: `a` is not HOST:PORT");
+    let mut command = crate::harness::rocketmq(home.path());
+    let output = command.args(["admin", "clusterList"]).env("NAMESRV_ADDR", "a b:1").output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("NAMESRV_ADDR a b:1: `a b:1` is not HOST:PORT"), "{told}");
+    assert!(home.names().is_empty(), "nothing is touched: {:?}", home.names());
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be_are_one_line_each_with_what_to_do() {
+    let home = Folder::new("files");
+    let files: [(&str, &[u8]); 6] = [
+        ("java.conf", b"brokerName=a\n"),
+        ("ours.toml", b"[broker]\nname = \"a\"\n"),
+        ("latin.toml", b"[broker]\n\n# \xd6\xd0\n"),
+        ("broken.toml", b"[broker]\nname = a\n"),
+        ("variable.toml", b"[broker.store]\ndata = \"${HOME}/store\"\n"),
+        ("passwords", b"root:x:0\nuser:x:1\n"),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(home.join(name), bytes).expect("ours");
+    }
+    let names = home.names();
+    let check = |args: &str, line: &str| {
+        refused(&run(home.path(), &args.split(' ').collect::<Vec<_>>()), 1, &[line]);
+    };
+    let absolute = home.join("gone.conf").display().to_string();
+    let gone = format!("cannot read the file gone.conf ({absolute}): No such file or directory; check its path");
+    check("broker -c gone.conf", &gone);
+    check("namesrv -c gone.conf", &gone);
+    check("broker -p -c gone.conf", &gone);
+    check("config check gone.conf", &gone);
+    check("run -c gone.toml", "cannot read the file gone.toml (");
+    check("config fold -c gone.toml", "cannot read the file gone.toml (");
+    check("broker -c .", "cannot read the file . (");
+    for role in ["broker", "namesrv"] {
+        check(&format!("{role} -c ours.toml"), "one in TOML is started with `rocketmq run -c ours.toml`");
+    }
+    check("config migrate ours.toml", "ours.toml: a Java file is needed here");
+    check("run -c java.conf", "a Java file is started with `rocketmq broker -c java.conf`");
+    for command in ["run -c latin.toml", "config check latin.toml"] {
+        check(command, "latin.toml:3: this line is not in UTF-8; save the file in that encoding");
+    }
+    check("run -c broken.toml", "broken.toml:2: `name = a` is no TOML: ");
+    check(
+        "run -c variable.toml",
+        "accepted is a path without variables, which are not replaced; ~/ is the home folder",
+    );
+    check("config lint java.conf", "cannot read the folder java.conf: Not a directory; give the folder with the files");
+    check("config lint gone", "cannot read the folder gone: No such file or directory");
+    check("status x --pid-file passwords", "passwords: `root:x:0` is no process id");
+    check("stop x --pid-file gone.pid", "x does not run, says gone.pid; ");
+    check("broker --data java.conf", "java.conf is a file, a folder is needed");
+    assert_eq!(home.names(), names, "nothing is touched");
+}
+
+#[test]
+fn a_java_file_as_editors_on_windows_leave_it_is_read_as_java_reads_it_and_its_traps_are_said() {
+    let home = Folder::new("windows");
+    let text = "\u{feff}brokerName = a \r\n# \u{4e2d}\u{6587}\r\nflushDiskType=SYNC_FLUSH\t\r\nlistenPort=1\r\nlistenPort=33011\r\n\
+                storePathRootDir=${user.home}/store\r\nbrokerClusterName=\\u4e2d\\u6587\r\nstorePathCommitLog=C:\\store\r\n";
+    home.file("broker.conf", text);
+    let said = run(home.path(), &["config", "check", "broker.conf"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    for line in [
+        "broker.conf:4: listenPort is set again on line 5, which counts",
+        "broker.conf:6: storePathRootDir=${user.home}/store is taken as it is written, here as in Java: variables and ~ are not",
+    ] {
+        assert!(said.stdout.contains(line), "{line}: {said:?}");
+    }
+    let shown = run(home.path(), &["config", "show", "broker.conf"]).stdout;
+    for line in [
+        "brokerName = a  # broker.conf:1",
+        "flushDiskType = SYNC_FLUSH  # broker.conf:3",
+        "listenPort = 33011  # broker.conf:5",
+        "brokerClusterName = \u{4e2d}\u{6587}  # broker.conf:7",
+        "storePathCommitLog = C:store  # broker.conf:8",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+}
+
+#[test]
 fn ports_in_use_are_all_told_at_once_with_their_holder_and_nothing_is_touched() {
     let home = Folder::new("ports");
     let ports = Ports::free();
@@ -55,8 +156,9 @@ fn ports_in_use_are_all_told_at_once_with_their_holder_and_nothing_is_touched() 
         &["dev", "--namesrv-port", &ports.namesrv.to_string(), "--broker-port", &ports.broker.to_string()],
     );
     let holder = format!("in use by process {}", std::process::id());
-    let line = |port: u16| format!("port {port} is {holder}");
-    refused(&said, 1, &[&line(ports.namesrv), &line(ports.broker)]);
+    refused(&said, 1, &[&format!("port {} is {holder}", ports.namesrv), &format!("port {} is {holder}", ports.broker)]);
+    let remedies = ["choose another with --namesrv-port", "choose another with --broker-port"];
+    assert!(said.stderr.lines().zip(remedies).all(|(told, remedy)| told.ends_with(remedy)), "{said:?}");
     assert!(home.names().is_empty(), "nothing is touched: {:?}", home.names());
 }
 
@@ -112,5 +214,5 @@ fn a_configuration_is_refused_with_all_its_problems_by_line_and_touches_nothing(
     );
     assert_eq!(home.names(), ["broker.conf"]);
     let said = run(home.path(), &["broker", "-c", "missing.conf"]);
-    refused(&said, 1, &["missing.conf: No such file"]);
+    refused(&said, 1, &["cannot read the file missing.conf ("]);
 }
