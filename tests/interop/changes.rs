@@ -367,7 +367,8 @@ fn topics_groups_and_resets_outlive_a_kill_right_after_their_answer() {
     hears_all(&mut consumer, &keys(&sent));
     consumer.listen_for(QUIET);
     consumer.finish();
-    let changes: [(&str, fn(std::net::SocketAddr) -> bool); 5] = [
+    type Holds = fn(std::net::SocketAddr) -> bool;
+    let changes: [(&str, Holds); 5] = [
         ("updateTopic -c DefaultCluster -t Made -r 3 -w 2 -p 6", |broker| {
             let table = all(broker, 21)["topicConfigTable"]["Made"].clone();
             (table["readQueueNums"].as_i64(), table["writeQueueNums"].as_i64()) == (Some(3), Some(2))

@@ -88,8 +88,8 @@ impl Reader {
         Reader { stream, received: Vec::new() }
     }
 
-    /// Queue offset, CRC-32 and length of the bodies from `offset` on.
-    fn pull(&mut self, queue: i64, offset: i64) -> Vec<(i64, u32, usize)> {
+    /// The bodies from `offset` on.
+    fn pull(&mut self, queue: i64, offset: i64) -> Vec<Body> {
         let ext = [
             ("consumerGroup", Value::Str("reading_group")),
             ("topic", Value::Str("Kill")),
@@ -119,8 +119,11 @@ impl Reader {
     }
 }
 
+/// Queue offset, CRC-32 and length of a body.
+type Body = (i64, u32, usize);
+
 /// The first answer of `received`: its length, and its records as `Reader::pull` tells them.
-fn records_of(received: &[u8]) -> Option<(usize, Vec<(i64, u32, usize)>)> {
+fn records_of(received: &[u8]) -> Option<(usize, Vec<Body>)> {
     let (frame, len) = frame::parse(received, FRAME_LEN_MAX).expect("sound frames")?;
     let answer = Answer::parse(&frame).expect("a sound header");
     assert_eq!(answer.code, 0, "{:?}", answer.remark);

@@ -53,7 +53,6 @@ fn orderly_consumers_that_are_killed_leave_neither_overlaps_nor_gaps(versions: [
         Talk::start(Client::Java(version), cluster.folder(), "push", &arguments)
     };
     let mut running: Vec<(usize, Talk)> = versions.iter().copied().map(start).enumerate().collect();
-    let mut started = running.len();
     let mut done: Vec<(i64, Span)> = Vec::new();
     let arguments = [("namesrv", cluster.namesrv.as_str()), ("topic", TOPIC), ("pause_ms", "10"), ("selector", "true")];
     // The first send pays for the start of a virtual machine.
@@ -68,8 +67,7 @@ fn orderly_consumers_that_are_killed_leave_neither_overlaps_nor_gaps(versions: [
         victim.until("messages of its own", |heard| messages(heard).len() >= before + 10);
         let (heard, alive) = victim.kill();
         done.extend(spans(worker, &heard, Some(alive)));
-        running.push((started, start(versions[place])));
-        started += 1;
+        running.push((versions.len() + kill, start(versions[place])));
     }
     let sent = producer.finish();
     let refused = of_kind(&sent, "refused");
