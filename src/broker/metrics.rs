@@ -334,6 +334,8 @@ impl Collector {
             }
             let members = if online.contains_key(&group) { handles.clients.client_ids(&group).len() } else { 0 };
             let group: Arc<str> = group.into();
+            // As a page does between its slices.
+            std::thread::yield_now();
             for name in handles.offsets.topics_of(&group) {
                 let Ok(place) = topics.binary_search_by(|topic| (*topic.name).cmp(&name)) else { continue };
                 let topic = &topics[place];

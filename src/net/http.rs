@@ -468,7 +468,7 @@ mod tests {
             Some(Answer::Large(Box::new(move || Response { status: 200, content_type: TEXT, body: page })))
         });
         let slow = open(&running, &get("/"));
-        let slow = std::thread::spawn(move || rest_by(slow, 4));
+        let slow = std::thread::spawn(move || rest_by(slow, 16));
         let silent: Vec<_> = (1..LARGE_ANSWERS_MAX).map(|_| open(&running, &get("/"))).collect();
         // A reader has its turn after them, and is itself closed if the machine is too busy to let it read.
         let deadline = std::time::Instant::now() + PATIENCE;
