@@ -70,9 +70,9 @@ impl Figures {
         self.loops.iter().map(|row| of(row).load(Relaxed)).max().unwrap_or(0) as u64
     }
 
-    /// A request was answered with an error. That a group has no offset yet is an answer like any other.
-    pub fn refused(&self, code: i32) {
-        if code != response::QUERY_NOT_FOUND {
+    /// A request was answered with this code. That a group has no offset yet is an answer like any other.
+    pub fn answered(&self, code: i32) {
+        if !matches!(code, response::SUCCESS | response::QUERY_NOT_FOUND) {
             let place = RESPONSES.binary_search_by_key(&code, |(code, _)| *code);
             let reason = place.map_or_else(|_| "other".to_owned(), |place| RESPONSES[place].1.to_lowercase());
             self.refused.with_label_values(&[reason]).inc();
@@ -101,8 +101,10 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_name() {
         let figures = Figures::new(&Config::default(), &FlushTimes::default());
-        for code in [response::TOPIC_NOT_EXIST, response::TOPIC_NOT_EXIST, -77, response::QUERY_NOT_FOUND] {
-            figures.refused(code);
+        for code in
+            [response::TOPIC_NOT_EXIST, response::TOPIC_NOT_EXIST, -77, response::QUERY_NOT_FOUND, response::SUCCESS]
+        {
+            figures.answered(code);
         }
         let mut page = metrics::Page::default();
         page.registered(figures.registry());

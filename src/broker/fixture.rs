@@ -126,12 +126,6 @@ impl Broker {
         })
     }
 
-    /// Runs a future on the broker's runtime.
-    #[expect(dead_code, reason = "relays will wait with it")]
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
     /// Stores one message at the clock's time; returns its position in the log.
     pub fn put(&self, topic: &str, queue: u32, body: &str, properties: &[(&str, &str)]) -> u64 {
         let mut text = Vec::new();

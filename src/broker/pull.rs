@@ -294,7 +294,7 @@ impl Puller {
                 Pulled::Early(cx.store.queue(asked.topic, QueueId(asked.queue_id as u32)))
             }
             Err(refused) => {
-                cx.figures.refused(refused.refusal.code);
+                cx.figures.answered(refused.refusal.code);
                 let forbidden = refused.forbidden.map(|kind| ("forbiddenType", Value::I64(kind)));
                 let ext = forbidden.as_slice();
                 command::write_response(out, reply, refused.refusal.code, Some(&refused.refusal.remark), ext, &[]);

@@ -161,7 +161,7 @@ impl BrokerService {
     }
 
     fn refuse_send(&self, out: &mut BytesMut, reply: ReplyTo, refusal: &Refusal) {
-        self.handles.figures.refused(refusal.code);
+        self.handles.figures.answered(refusal.code);
         self.sender.write_refused(out, reply, refusal);
     }
 
@@ -398,7 +398,7 @@ impl BrokerService {
         match Pull::from_ext(&request.ext) {
             Ok(asked) => self.first_pull(cx, reply, &asked, lite),
             Err(error) => {
-                self.handles.figures.refused(response::SYSTEM_ERROR);
+                self.handles.figures.answered(response::SYSTEM_ERROR);
                 let remark = error.to_string();
                 command::write_response(cx.out, reply, response::SYSTEM_ERROR, Some(&remark), &[], &[]);
                 Outcome::Done
@@ -473,7 +473,7 @@ impl BrokerService {
         match self.cold_reader.read(cx.conn.id, read) {
             Ok(()) => Outcome::Held,
             Err(read) => {
-                self.handles.figures.refused(response::SYSTEM_BUSY);
+                self.handles.figures.answered(response::SYSTEM_BUSY);
                 cx.out.extend_from_slice(&read.busy());
                 Outcome::Done
             }
@@ -533,7 +533,7 @@ impl BrokerService {
                 Outcome::Slow(Box::pin(admin::answer_later(self.handles.clone(), request)))
             }
             row => {
-                self.handles.figures.refused(response::REQUEST_CODE_NOT_SUPPORTED);
+                self.handles.figures.answered(response::REQUEST_CODE_NOT_SUPPORTED);
                 let mut remark = format!(" request type {} not supported", request.code);
                 if let Some((Server::Broker, Status::Later(theme))) = row {
                     let name = RequestName(request.code);

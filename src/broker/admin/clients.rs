@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::broker::answer::{self, Answer, Answered, Refusal};
+use crate::broker::answer::{Answer, Answered, Refusal};
 use crate::broker::clients::{ConsumerBeat, Sender};
 use crate::broker::filter::TAG;
 use crate::broker::handles::Handles;
@@ -23,7 +23,7 @@ pub(super) fn heartbeat(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request:
     let beat = match super::heartbeat::parse(request.body) {
         Ok(beat) => beat,
         Err(found) => {
-            answer::write(cx.out, request.reply_to(), &Err(Refusal::system(found)));
+            super::write(handles, cx.out, request.reply_to(), &Err(Refusal::system(found)));
             return Outcome::Done;
         }
     };
@@ -34,7 +34,7 @@ pub(super) fn heartbeat(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request:
         beat.consumers.iter().filter_map(|consumer| missing_retry_topic(handles, consumer)).collect();
     let answered = Answer::field("IS_SUPPORT_HEART_BEAT_V2", true).and("IS_SUB_CHANGE", is_sub_change);
     if missing.is_empty() {
-        answer::write(cx.out, request.reply_to(), &Ok(answered));
+        super::write(handles, cx.out, request.reply_to(), &Ok(answered));
         return Outcome::Done;
     }
     Outcome::Slow(Box::pin(make_retry_topics(handles.clone(), missing, request.reply_to(), answered)))
@@ -69,9 +69,7 @@ async fn make_retry_topics(
             Err(refusal) => answered = Err(refusal),
         }
     }
-    let mut out = BytesMut::new();
-    answer::write(&mut out, reply, &answered);
-    out
+    super::frame(&handles, reply, &answered)
 }
 
 /// UNREGISTER_CLIENT: always well.

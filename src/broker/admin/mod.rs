@@ -23,7 +23,7 @@ use bytes::BytesMut;
 
 use crate::net::service::{Conn, Outcome, RequestCx};
 use crate::wire::codes::{RequestName, request, response};
-use crate::wire::command::{Command, Ext};
+use crate::wire::command::{Command, Ext, ReplyTo};
 
 use super::answer::{self, Answered, Refusal};
 use super::handles::Handles;
@@ -43,8 +43,7 @@ pub fn answer_now(handles: &Arc<Handles>, cx: &mut RequestCx<'_>, request: &Comm
         request::GET_MIN_OFFSET => offsets::min(handles, request),
         code => not_supported(code),
     };
-    count(handles, &answered);
-    answer::write(cx.out, request.reply_to(), &answered);
+    write(handles, cx.out, request.reply_to(), &answered);
     Outcome::Done
 }
 
@@ -77,16 +76,20 @@ pub async fn answer_later(handles: Arc<Handles>, request: OwnedRequest) -> Bytes
         request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(&handles, &request).await,
         code => look(&handles, request.clone(), code).await,
     };
-    count(&handles, &answered);
-    let mut out = BytesMut::new();
-    answer::write(&mut out, request.reply, &answered);
-    out
+    frame(&handles, request.reply, &answered)
 }
 
-fn count(handles: &Handles, answered: &Answered) {
-    if let Err(refusal) = answered {
-        handles.figures.refused(refusal.code);
-    }
+/// Writes an answer, and counts it if it is none.
+fn write(handles: &Handles, out: &mut BytesMut, to: ReplyTo, answered: &Answered) {
+    handles.figures.answered(answered.as_ref().map_or_else(|refusal| refusal.code, |answer| answer.code));
+    answer::write(out, to, answered);
+}
+
+/// The same as a frame of its own.
+fn frame(handles: &Handles, to: ReplyTo, answered: &Answered) -> BytesMut {
+    let mut out = BytesMut::new();
+    write(handles, &mut out, to, answered);
+    out
 }
 
 /// Requests that look at what may be on the disk, and change nothing in memory: beside the control runtime's threads.
@@ -121,12 +124,6 @@ async fn look(handles: &Arc<Handles>, request: OwnedRequest, code: i32) -> Answe
 /// An answer of a client to a request of ours.
 pub fn response(handles: &Handles, conn: &Conn, response: &Command<'_>) {
     handles.relays.answered(conn.id, response);
-}
-
-fn refused(request: &OwnedRequest, refusal: &Refusal) -> BytesMut {
-    let mut out = BytesMut::new();
-    answer::write(&mut out, request.reply, &Err(refusal.clone()));
-    out
 }
 
 fn not_supported(code: i32) -> Answered {

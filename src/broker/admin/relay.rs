@@ -25,7 +25,7 @@ const VERSION_3_1_8: i32 = 62;
 pub(super) async fn running_info(handles: &Handles, request: &OwnedRequest) -> BytesMut {
     match pass_on(handles, request, &[], &request.body).await {
         Ok(answer) => write(request, &answer),
-        Err(refusal) => super::refused(request, &refusal),
+        Err(refusal) => super::frame(handles, request.reply, &Err(refusal)),
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn running_info(handles: &Handles, request: &OwnedRequest) -> B
 pub(super) async fn consume_directly(handles: &Handles, request: &OwnedRequest) -> BytesMut {
     match try_consume_directly(handles, request).await {
         Ok(answer) => write(request, &answer),
-        Err(refusal) => super::refused(request, &refusal),
+        Err(refusal) => super::frame(handles, request.reply, &Err(refusal)),
     }
 }
 

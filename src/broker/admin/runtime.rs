@@ -46,8 +46,8 @@ pub(super) fn runtime_info(handles: &Handles) -> Answered {
     tell("consumeQueueDiskRatio", format!("{:?}", ratio(StorePart::Queues)));
     tell("commitLogMaxOffset", log_max.to_string());
     tell("commitLogMinOffset", log_min.to_string());
-    // A queue has grown before its message is answered: nothing lags behind the log, and no buffer is in between.
-    tell("dispatchBehindBytes", "0".into());
+    // What consumers may not see yet, which is what sync flush holds back; no buffer is in between.
+    tell("dispatchBehindBytes", log_max.saturating_sub(handles.store.visible().get()).to_string());
     tell("dispatchMaxBuffer", "0".into());
     tell("earliestMessageTimeStamp", handles.store.earliest_time().ok().flatten().unwrap_or(-1).to_string());
     tell("getFoundTps", pulls.found);

@@ -356,6 +356,9 @@ fn lists_of_topics_and_groups_are_taken_at_once_and_single_ones_are_told() {
     let broker = Broker::new("admin-lists");
     let body = br#"{"topicConfigList":[{"topicName":"A","readQueueNums":2,"writeQueueNums":2,"perm":6,"attributes":{"+message.type":"FIFO"}},{"topicName":"B"}]}"#;
     assert_eq!(broker.call(1, UPDATE_AND_CREATE_TOPIC_LIST, &[], body).code, 0);
+    let half = br#"{"topicConfigList":[{"topicName":"C"},{"topicName":"no name"},{"topicName":"D"}]}"#;
+    assert_eq!(broker.call(1, UPDATE_AND_CREATE_TOPIC_LIST, &[], half).code, response::INVALID_PARAMETER);
+    assert!(broker.handles.topics.get("C").is_some() && broker.handles.topics.get("D").is_none());
     let topic = broker.call(1, GET_TOPIC_CONFIG, &[("topic", "A")], &[]).json();
     assert_eq!((&topic["readQueueNums"], &topic["attributes"]["message.type"]), (&2.into(), &"FIFO".into()));
     assert_eq!(broker.call(1, GET_TOPIC_CONFIG, &[("topic", "X")], &[]).code, 17);
@@ -370,6 +373,29 @@ fn lists_of_topics_and_groups_are_taken_at_once_and_single_ones_are_told() {
     broker.put("A", 0, "x", &[]);
     assert_eq!(broker.call(1, CLEAN_UNUSED_TOPIC, &[], &[]).code, 0);
     assert!(broker.handles.store.queues_of("UNUSED").is_empty() && !broker.handles.store.queues_of("A").is_empty());
+}
+
+#[test]
+fn whoever_answers_what_is_refused_is_counted_by_its_reason() {
+    let broker = Broker::new("admin-refused");
+    let refused = [
+        (HEART_BEAT, &[][..], 1),
+        (GET_CONSUMER_LIST_BY_GROUP, &[("consumerGroup", "G")], 1),
+        (GET_TOPIC_CONFIG, &[("topic", "X")], response::TOPIC_NOT_EXIST),
+        (GET_CONSUMER_RUNNING_INFO, &[("consumerGroup", "G"), ("clientId", "c")], 1),
+        (SEND_REPLY_MESSAGE, &[], 1),
+    ];
+    for (code, ext, expected) in refused {
+        assert_eq!(broker.call(1, code, ext, b"{").code, expected, "{code}");
+    }
+    let mut page = crate::base::metrics::Page::default();
+    page.registered(broker.handles.figures.registry());
+    let text = page.finish();
+    for (reason, count) in [("system_error", 4), ("topic_not_exist", 1)] {
+        let begin = format!("rocketmq_requests_refused_total{{reason=\"{reason}\"");
+        let line = text.lines().find(|line| line.starts_with(&begin)).expect(reason);
+        assert!(line.ends_with(&format!(" {count}")), "{line}");
+    }
 }
 
 #[test]

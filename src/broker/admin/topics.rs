@@ -39,19 +39,25 @@ pub(super) async fn update_list(handles: &Handles, request: &OwnedRequest) -> An
     }
     let list: List = fastjson::from_slice(&request.body)
         .map_err(|error| Refusal::system(format!("the body is no CreateTopicListRequestBody: {error}")))?;
-    let mut last = None;
-    for mut topic in list.topic_config_list {
-        let attributes: Vec<String> = std::mem::take(&mut topic.attributes)
-            .into_iter()
-            .map(|(key, value)| if key.starts_with('-') { key } else { format!("{key}={value}") })
-            .collect();
-        last = Some(topic.topic_name.clone());
-        let topics = handles.topics.clone();
-        super::blocking(move || topics.update(topic, &attributes.join(","))).await?.map_err(refuse)?;
-    }
+    let topics = handles.topics.clone();
+    let (last, updated) = super::blocking(move || {
+        let mut last = None;
+        let updated = list.topic_config_list.into_iter().try_for_each(|mut topic| {
+            let attributes: Vec<String> = std::mem::take(&mut topic.attributes)
+                .into_iter()
+                .map(|(key, value)| if key.starts_with('-') { key } else { format!("{key}={value}") })
+                .collect();
+            let name = topic.topic_name.clone();
+            topics.update(topic, &attributes.join(",")).map(|_| last = Some(name))
+        });
+        (last, updated)
+    })
+    .await?;
+    handles.appender.rules_changed();
     if let Some(name) = last {
         handles.registration.topic_changed(&name).await;
     }
+    updated.map_err(refuse)?;
     Ok(Answer::empty())
 }
 
