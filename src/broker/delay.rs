@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ struct Progress {
     log_end: u64,
     /// What the file may say.
     durable: u64,
+    /// Bytes that were delivered since the start.
+    bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +105,7 @@ impl Delays {
                 let queue = store.find_queue(SCHEDULE_TOPIC, QueueId(level - 1));
                 let (min, max) = queue.map_or((0, 0), |queue| (queue.min().0, queue.max().0));
                 let next = saved.get(&level).copied().unwrap_or(0).clamp(min, max);
-                Progress { next, log_end: 0, durable: next }
+                Progress { next, log_end: 0, durable: next, bytes: 0 }
             })
             .collect();
         Ok(Delays {
@@ -132,6 +134,8 @@ impl Delays {
 
     /// Says that a schedule queue got a message that is due at `due` (its queue unit's number). Cheap unless it is the next.
     pub fn grew(&self, due: i64) {
+        // The queue has grown before this look, and the thread says that it looks before it looks at the queue.
+        fence(Ordering::SeqCst);
         if u64::try_from(due).unwrap_or(0) >= self.next_look.load(Ordering::SeqCst) {
             return;
         }
@@ -155,9 +159,9 @@ impl Delays {
         progress.iter().enumerate().map(|(index, progress)| (progress.next, max(index))).collect()
     }
 
-    /// How far each level is delivered, in the order of levels.
-    pub fn delivered_to(&self) -> Vec<u64> {
-        self.progress.lock().iter().map(|progress| progress.next).collect()
+    /// How far each level is delivered and how many bytes that were since the start, in the order of levels.
+    pub fn delivered_to(&self) -> Vec<(u64, u64)> {
+        self.progress.lock().iter().map(|progress| (progress.next, progress.bytes)).collect()
     }
 
     /// The table of GET_ALL_DELAY_OFFSET.
@@ -230,7 +234,7 @@ impl Delays {
         };
         if scan.status != ScanStatus::Found {
             // The head lies below the log's oldest byte, or a file is missing: go on behind it.
-            self.delivered(level, scan.next_begin.0.max(from), 0);
+            self.delivered(level, scan.next_begin.0.max(from), 0, 0);
             return (scan.next_begin.0 > from).then_some(now);
         }
         let due_of = |entry: &Entry| self.due(level, entry.tags_code, now);
@@ -247,7 +251,8 @@ impl Delays {
             Ok(waits) => {
                 let done = waits.map_or(due.len(), |(at, _)| at);
                 if let Some(last) = due[..done].last() {
-                    self.delivered(level, last.queue_offset.0 + 1, batch.end().0);
+                    let bytes = due[..done].iter().map(|entry| u64::from(entry.size)).sum();
+                    self.delivered(level, last.queue_offset.0 + 1, batch.end().0, bytes);
                 }
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("delayed messages are delivered again");
@@ -273,10 +278,11 @@ impl Delays {
         if due > now + self.delay_ms(level) { now } else { due }
     }
 
-    fn delivered(&self, level: usize, next: u64, log_end: u64) {
+    fn delivered(&self, level: usize, next: u64, log_end: u64, bytes: u64) {
         if let Some(progress) = self.progress.lock().get_mut(level - 1) {
             progress.next = next;
             progress.log_end = progress.log_end.max(log_end);
+            progress.bytes += bytes;
             self.dirty.store(true, Ordering::Release);
         }
     }
@@ -415,6 +421,7 @@ fn run(delays: &Delays, appender: &Appender) {
     loop {
         // While it looks, every call counts; afterwards only those that are due before the next look.
         delays.next_look.store(u64::MAX, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         let before = delays.wake.lock().calls;
         let look = delays.step(appender, &mut batch);
         let mut wake = delays.wake.lock();

@@ -3,6 +3,8 @@
 
 use smallvec::SmallVec;
 
+use crate::wire::message::java_hash;
+
 /// Expression type of tag subscriptions, also meant when a request names none.
 pub const TAG: &str = "TAG";
 
@@ -90,10 +92,6 @@ fn tags(text: &str) -> Result<TagFilter, SubscriptionError> {
     Ok(TagFilter::Codes(codes))
 }
 
-fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +106,7 @@ mod tests {
         let two = parse(Some("TagA || TagC")).unwrap();
         assert!(two.matches(i64::from(java_hash("TagA"))) && two.matches(i64::from(java_hash("TagC"))));
         assert!(!two.matches(i64::from(java_hash("TagB"))));
-        assert_eq!(java_hash("TagA"), 2_598_919);
+        assert!(two.matches(2_598_919));
         assert!(Subscription::parse("T", Some(""), Some("SQL92"), 0).is_err());
         assert!(!Subscription::parse("T", Some("a > 1"), Some("SQL92"), 0).unwrap().is_tag());
     }

@@ -80,6 +80,14 @@ impl Locks {
         }
     }
 
+    /// Forgets what has expired: a group that is gone for good asks for nothing any more.
+    pub fn expire(&self, now: Millis) {
+        self.groups.lock().retain(|_, locks| {
+            locks.retain(|_, lock| lock.is_live(self.live_ms, now));
+            !locks.is_empty()
+        });
+    }
+
     /// Whether a group holds any lock: then it consumes in order, and what it gives back goes to the dead letters
     /// (INTEROP 06 §3, the rule of 5.1.1+).
     pub fn any_of(&self, group: &str, now: Millis) -> bool {
@@ -119,5 +127,9 @@ mod tests {
         assert!(locks.any_of("G", LIVE_MS + 5));
         assert!(!locks.any_of("G", LIVE_MS + 6));
         assert!(!locks.any_of("H", 5));
+        locks.expire(LIVE_MS + 5);
+        assert!(!locks.groups.lock().is_empty());
+        locks.expire(LIVE_MS + 6);
+        assert!(locks.groups.lock().is_empty(), "nothing is kept of it");
     }
 }

@@ -188,8 +188,9 @@ impl Offsets {
 
     /// Sets where a group has to go on: answers queries, blocks commits, and is taken by the group's next pull.
     pub fn reset(&self, group: &str, topic: &str, queue: QueueId, offset: i64) {
-        self.commit(group, topic, queue, offset);
+        // In this order no commit of a client comes in between.
         self.resets.write().insert((group.to_owned(), topic.to_owned(), queue.0), offset);
+        self.commit(group, topic, queue, offset);
     }
 
     /// The reset that waits for the group's next pull, if any.

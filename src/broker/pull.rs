@@ -314,7 +314,7 @@ impl Puller {
         let look_up = check(cx, reply, asked, run)?;
         let queue_id = look_up.queue.id();
         if let Some(reset) = cx.offsets.take_reset(asked.consumer_group, asked.topic, queue_id)
-            && reset != asked.queue_offset
+            && !stands_at(asked, reset)
         {
             let mut numbers = look_up.numbers(&nothing_scanned(&look_up.queue));
             numbers.next = reset;
@@ -361,6 +361,13 @@ impl ColdRead {
         command::write_response(&mut out, self.0.reply, response::SYSTEM_BUSY, Some(remark), &[], &[]);
         out
     }
+}
+
+/// Whether a client pulls from `offset` and has consumed what lies before it. One that pulls from there and has not would
+/// go on with what it fetched before.
+fn stands_at(asked: &Pull<'_>, offset: i64) -> bool {
+    let consumed_to = if has(asked, pull_flag::COMMIT_OFFSET) { asked.commit_offset } else { 0 };
+    asked.queue_offset == offset && consumed_to == offset
 }
 
 fn nothing_scanned(queue: &Queue) -> Scan {

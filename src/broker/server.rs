@@ -337,7 +337,7 @@ fn identity(config: &Config) -> Identity {
     }
 }
 
-/// Every ten seconds: a sample of the figures, and the end of memberships without heartbeats.
+/// Every ten seconds: a sample of the figures, and the end of memberships without heartbeats and of locks.
 async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mut stopped: Shutdown) {
     let mut unconsumed = Unconsumed::default();
     while !wait(Duration::from_millis(EXPIRY_SCAN_INTERVAL_MS), &mut stopped).await {
@@ -351,6 +351,7 @@ async fn every_ten_seconds(handles: Arc<Handles>, mailboxes: Mailboxes<Mail>, mu
         if let Err(error) = tokio::task::spawn_blocking(move || looking.losses.look(&looking, now)).await {
             tracing::error!("the look for messages that go unconsumed failed: {error}");
         }
+        handles.locks.expire(now);
         for conn in handles.clients.expire(now) {
             mailboxes.close(conn);
         }

@@ -63,6 +63,8 @@ names! {
     GroupGetSize = "GROUP_GET_SIZE",
     /// Messages read by queue, by `topic@queue@group`: only what the delivery of delayed messages takes, as in Java.
     QueueGetNums = "QUEUE_GET_NUMS",
+    /// Bytes of them.
+    QueueGetSize = "QUEUE_GET_SIZE",
     /// Milliseconds that pulls with messages took, by `queue@topic@group`.
     GroupGetLatency = "GROUP_GET_LATENCY",
     /// Milliseconds that stores took, by `queue@topic`.
@@ -94,7 +96,7 @@ impl Name {
         match self {
             Name::TopicPutNums | Name::TopicPutSize | Name::QueuePutNums | Name::QueuePutSize => (Some(0), None),
             Name::GroupGetNums | Name::GroupGetSize | Name::SendBackPutNums | Name::SendBackToDlq => (Some(0), Some(1)),
-            Name::QueueGetNums => (Some(0), Some(2)),
+            Name::QueueGetNums | Name::QueueGetSize => (Some(0), Some(2)),
             Name::TopicPutLatency => (Some(1), None),
             Name::GroupGetLatency => (Some(1), Some(2)),
             Name::BrokerPutNums | Name::BrokerGetNums | Name::BrokerPutNumsOfUsers | Name::BrokerGetNumsOfUsers => {
@@ -460,18 +462,25 @@ impl Stats {
         }
     }
 
-    /// How far each level of the delayed messages is delivered, in the order of levels. The first call is the start.
-    pub fn delivered(&self, schedule_topic: &str, levels: &[u64], now: Millis) {
-        let begun = self.levels_begun.get_or_init(|| levels.to_vec());
-        let mut all = 0;
-        let since = levels.iter().zip(begun).map(|(next, begun)| next.saturating_sub(*begun));
-        for (queue, delivered) in since.enumerate().filter(|(_, delivered)| *delivered > 0) {
-            self.counter(Name::QueueGetNums, &format!("{schedule_topic}@{queue}@{SCHEDULE_GROUP}"), now)
-                .raise(delivered);
+    /// How far each level of the delayed messages is delivered and how many bytes that were since the start, in the order
+    /// of levels. The first call is the start.
+    pub fn delivered(&self, schedule_topic: &str, levels: &[(u64, u64)], now: Millis) {
+        let begun = self.levels_begun.get_or_init(|| levels.iter().map(|(next, _)| *next).collect());
+        let (mut all, mut all_bytes) = (0, 0);
+        for (queue, ((next, bytes), begun)) in levels.iter().zip(begun).enumerate() {
+            let delivered = next.saturating_sub(*begun);
+            if delivered > 0 {
+                let key = format!("{schedule_topic}@{queue}@{SCHEDULE_GROUP}");
+                self.counter(Name::QueueGetNums, &key, now).raise(delivered);
+                self.counter(Name::QueueGetSize, &key, now).raise_both(*bytes, delivered);
+            }
             all += delivered;
+            all_bytes += bytes;
         }
         if all > 0 {
-            self.counter(Name::GroupGetNums, &format!("{schedule_topic}@{SCHEDULE_GROUP}"), now).raise(all);
+            let key = format!("{schedule_topic}@{SCHEDULE_GROUP}");
+            self.counter(Name::GroupGetNums, &key, now).raise(all);
+            self.counter(Name::GroupGetSize, &key, now).raise_both(all_bytes, all);
         }
     }
 
@@ -668,15 +677,13 @@ mod tests {
         stats.given_up("T", "G", now);
         assert_eq!(minute("SNDBCK_PUT_NUMS", "T@G").sum, 1);
         assert_eq!(minute("SNDBCK2DLQ_TIMES", "null@T@G@SEND_BACK_TO_DLQ").sum, 1);
-        stats.delivered("S", &[5, 7], now);
-        stats.delivered("S", &[5, 9], now);
-        assert_eq!(
-            (
-                minute("QUEUE_GET_NUMS", "S@1@SCHEDULE_CONSUMER").sum,
-                minute("GROUP_GET_NUMS", "S@SCHEDULE_CONSUMER").sum
-            ),
-            (2, 2)
-        );
+        stats.delivered("S", &[(5, 0), (7, 0)], now);
+        stats.delivered("S", &[(5, 0), (9, 700)], now);
+        for (name, sum) in [("NUMS", 2), ("SIZE", 700)] {
+            assert_eq!(minute(&format!("QUEUE_GET_{name}"), "S@1@SCHEDULE_CONSUMER").sum, sum);
+            assert_eq!(minute(&format!("GROUP_GET_{name}"), "S@SCHEDULE_CONSUMER").sum, sum);
+        }
+        assert_eq!(minute("QUEUE_GET_SIZE", "S@1@SCHEDULE_CONSUMER").avgpt, 350.0);
         stats.forget_topic("T");
         assert!(stats.data("TOPIC_PUT_NUMS", "T", now).is_none() && stats.data("GROUP_GET_NUMS", "T@G", now).is_none());
         assert!(stats.data("GROUP_GET_LATENCY", "1@T@G", now).is_none());

@@ -156,6 +156,25 @@ fn what_waits_is_delivered_after_a_clean_stop_and_nothing_twice() {
     assert_eq!(again.running().handles().store.queue("T", crate::base::position::QueueId(0)).max().0, 2);
 }
 
+/// Java 4.9 puts the hash of the tag where the time belongs while it recovers from an unclean end.
+#[test]
+fn a_message_whose_unit_holds_a_hash_waits_as_long_as_it_was_asked_to() {
+    let levels = || vec![1_500];
+    let mut broker = TestBroker::start("delayed-hash", Options { delay_levels_ms: levels(), ..Options::default() });
+    let dir = broker.dir.clone();
+    let begin = Instant::now();
+    broker.connect().put("T", 0, "later", "TAGS\u{1}a\u{2}DELAY\u{1}1\u{2}");
+    broker.end();
+    let queue = dir.join("consumequeue/SCHEDULE_TOPIC_XXXX/0/00000000000000000000");
+    let mut units = std::fs::read(&queue).unwrap();
+    units[12..20].copy_from_slice(&message::tags_code("a").to_be_bytes());
+    std::fs::write(&queue, units).unwrap();
+    let again = TestBroker::start_in(dir, Options { delay_levels_ms: levels(), ..Options::default() });
+    let body = wait_for(&mut again.connect(), "G", "T", 0);
+    assert_eq!(RecordView::parse(&body).unwrap().body(), b"later");
+    assert!(begin.elapsed() >= Duration::from_millis(1_499), "after {:?}", begin.elapsed());
+}
+
 #[test]
 fn a_locked_queue_belongs_to_one_client_at_a_time() {
     let broker = start("locks", 4, false);

@@ -148,6 +148,26 @@ fn messages_are_found_by_key_and_by_unique_key_and_not_by_their_hash_alone() {
     assert_eq!(broker.running().handles().stats.data("GROUP_GET_NUMS", "T@G", now).unwrap().stats_day.sum, 3);
 }
 
+/// A client that pulls from where it is to go, having fetched and not consumed what lies before, would go on with that.
+#[test]
+fn a_reset_to_the_end_is_told_to_whoever_has_not_consumed_what_it_fetched() {
+    let broker = start("reset-end", 1);
+    let (mut tool, mut consumer) = (broker.connect(), broker.connect());
+    for index in 0..3 {
+        tool.put("T", 0, &format!("{index}"), "");
+    }
+    heartbeat(&mut consumer, "c1");
+    let reset = [("topic", "T"), ("group", "G"), ("timestamp", "-1"), ("isForce", "true")];
+    for (consumed_to, code) in [("1", 21), ("3", 19)] {
+        assert_eq!(tool.call(INVOKE_BROKER_TO_RESET_OFFSET, &reset, &[]).code, 0);
+        let pull = with(pull_fields("G", "T", "0", "3", "5", "*"), "commitOffset", consumed_to);
+        let answer = consumer.call(PULL_MESSAGE, &pull, &[]);
+        assert_eq!((answer.code, answer.number("nextBeginOffset")), (code, 3), "consumed to {consumed_to}");
+        let at = [("consumerGroup", "G"), ("topic", "T"), ("queueId", "0")];
+        assert_eq!(consumer.call(QUERY_CONSUMER_OFFSET, &at, &[]).number("offset"), 3, "the reset counts");
+    }
+}
+
 #[test]
 fn a_held_pull_hears_of_a_reset_and_of_a_deleted_topic_at_once() {
     for loops in LOOPS {
