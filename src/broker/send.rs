@@ -274,6 +274,7 @@ impl Sender {
             let remark = "the message has no body; a body of 1 byte or more is needed";
             return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
         }
+        self.check_properties_len(properties.len())?;
         let ids = &mut self.unique_ids;
         let now = cx.now;
         let mut make_unique_key = |out: &mut Vec<u8>| ids.push_next(now, out);
@@ -341,6 +342,7 @@ impl Sender {
             );
             return Err(Refusal::new(response::SYSTEM_ERROR, remark).into());
         }
+        self.check_properties_len(properties.len())?;
         self.properties.write(properties, &self.additions, None);
         if let Some(level) = self.delay_level(cx.delays.highest())? {
             let remark = format!("a batch cannot be delayed (property DELAY={level}); send its messages one by one");
@@ -394,28 +396,37 @@ impl Sender {
     }
 
     fn check_sizes(&self, record: &NewRecord<'_>, properties_len: usize) -> Result<(), Refusal> {
+        self.check_properties_len(properties_len)?;
         let max = self.config.max_message_size;
-        let illegal = |found: String| {
-            // Java's text first: people and scripts look for it.
-            let remark = format!(
-                "the message is illegal, maybe msg body or properties length not matched. msg body length limit {max}B, \
-                 msg properties length limit 32KB. {found}"
-            );
-            Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
-        };
-        if properties_len > PROPERTIES_LEN_MAX {
-            return illegal(format!(
-                "The properties have {properties_len} bytes with what the broker adds, the limit is {PROPERTIES_LEN_MAX}."
-            ));
-        }
         if record.body.len() > max {
-            return illegal(format!("The body has {} bytes, the limit is maxMessageSize={max}.", record.body.len()));
+            return self
+                .illegal(format!("The body has {} bytes, the limit is maxMessageSize={max}.", record.body.len()));
         }
         let len = record.body.len() + properties_len + record.topic.len() + message::OVERHEAD_V1_IPV4;
         if len > max + RECORD_OVERHEAD_MAX {
-            return illegal(format!("The record has {len} bytes, the limit is {}.", max + RECORD_OVERHEAD_MAX));
+            return self.illegal(format!("The record has {len} bytes, the limit is {}.", max + RECORD_OVERHEAD_MAX));
         }
         Ok(())
+    }
+
+    /// Before the properties are read, and again with what the broker adds.
+    fn check_properties_len(&self, len: usize) -> Result<(), Refusal> {
+        if len <= PROPERTIES_LEN_MAX {
+            return Ok(());
+        }
+        self.illegal(format!(
+            "The properties have {len} bytes, the limit with what the broker adds is {PROPERTIES_LEN_MAX}."
+        ))
+    }
+
+    fn illegal(&self, found: String) -> Result<(), Refusal> {
+        let max = self.config.max_message_size;
+        // Java's text first: people and scripts look for it.
+        let remark = format!(
+            "the message is illegal, maybe msg body or properties length not matched. msg body length limit {max}B, \
+             msg properties length limit 32KB. {found}"
+        );
+        Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
     }
 
     /// The batch is in the log: takes over what was assigned to its records.

@@ -4,6 +4,7 @@
 //! Java parses the text into a map, changes the map and writes it again; so invalid items and all but the last of
 //! equal names are lost. Here the order of the items stays, and what the broker adds comes last.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::config::Config;
@@ -47,6 +48,9 @@ pub struct Facts {
     /// WAIT says anything but `true`: nobody waits for the disk.
     pub no_wait: bool,
 }
+
+/// Of so many items each name is compared with all; of more, which no client sends, it is looked up.
+const COMPARED_MAX: usize = 64;
 
 /// Appends a UNIQ_KEY for a message that came without.
 pub type MakeKey<'a> = dyn FnMut(&mut Vec<u8>) + 'a;
@@ -113,6 +117,7 @@ impl PropertyWriter {
     /// The valid items of `text`, the last of equal names at the place of the first.
     fn collect(&mut self, text: &[u8]) {
         self.items.clear();
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
         let mut start = 0;
         while start < text.len() {
             let end = find(ITEM_END, text, start).unwrap_or(text.len());
@@ -122,11 +127,23 @@ impl PropertyWriter {
                 && !is_dropped(&text[start..name_end])
             {
                 let item = Item { start: start as u32, name_end: name_end as u32, end: end as u32 };
-                let name = &text[start..name_end];
-                let same = |old: &&mut Item| &text[old.start as usize..old.name_end as usize] == name;
-                match self.items.iter_mut().find(same) {
+                let name_of = |item: &Item| &text[item.start as usize..item.name_end as usize];
+                if self.items.len() == COMPARED_MAX && places.is_empty() {
+                    places.extend(self.items.iter().enumerate().map(|(place, item)| (name_of(item), place)));
+                }
+                let name = name_of(&item);
+                let place = match places.is_empty() {
+                    true => self.items.iter().position(|old| name_of(old) == name),
+                    false => places.get(name).copied(),
+                };
+                match place.and_then(|place| self.items.get_mut(place)) {
                     Some(old) => *old = item,
-                    None => self.items.push(item),
+                    None => {
+                        if !places.is_empty() {
+                            places.insert(name, self.items.len());
+                        }
+                        self.items.push(item);
+                    }
                 }
             }
             start = end + 1;
@@ -204,6 +221,13 @@ mod tests {
         let (bytes, _) =
             write("a\u{1}1\u{2}\u{2}b\u{2}\u{1}x\u{2}c\u{1}\u{2}CLUSTER\u{1}evil\u{2}d\u{1}x\u{1}y\u{2}a\u{1}2");
         assert_eq!(bytes, format!("a\u{1}2\u{2}d\u{1}x\u{1}y\u{2}{ADDED}UNIQ_KEY\u{1}made\u{2}"));
+    }
+
+    #[test]
+    fn of_many_items_the_last_of_equal_names_counts_too() {
+        let items = |value: usize| (0..200).map(|name| format!("n{name}\u{1}{value}\u{2}")).collect::<String>();
+        let (bytes, _) = write(&(items(1) + &items(2)));
+        assert_eq!(bytes, items(2) + ADDED + "UNIQ_KEY\u{1}made\u{2}");
     }
 
     #[test]

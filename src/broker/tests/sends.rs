@@ -209,6 +209,7 @@ fn bad_sends_get_javas_code_and_words_with_limit_and_value_and_store_nothing() {
 
         let long_name = "n".repeat(128);
         let big_property = format!("k\u{1}{}\u{2}", "v".repeat(32_800));
+        let many_properties: String = (0..200_000).map(|name| format!("{name}\u{1}v\u{2}")).collect();
         let big_body = vec![b'x'; 1001];
         let mut batch = Vec::new();
         encode_item(&mut batch, &Item { flag: 0, body: b"x", properties: b"" }).unwrap();
@@ -247,6 +248,7 @@ fn bad_sends_get_javas_code_and_words_with_limit_and_value_and_store_nothing() {
             Bad { fields: send("T", ""), body: b"", code: 1, says: &["no body"] },
             Bad { fields: send("T", ""), body: &big_body, code: 13, says: &["limit 1000B", "1001 bytes"] },
             Bad { fields: send("T", &big_property), body: b"x", code: 13, says: &["32767", "limit 32KB"] },
+            Bad { fields: send("T", &many_properties), body: b"x", code: 13, says: &["32767", "limit 32KB"] },
             Bad { fields: send("T", "DELAY\u{1}soon\u{2}"), body: b"x", code: 1, says: &["soon"] },
             Bad { fields: send("T", "TRAN_MSG\u{1}true\u{2}"), body: b"x", code: 13, says: &["TRAN_MSG"] },
             Bad { fields: send("T", "TIMER_DELAY_SEC\u{1}3\u{2}"), body: b"x", code: 13, says: &["TIMER_DELAY_SEC"] },
