@@ -117,7 +117,9 @@ pub struct PullCx<'a> {
 }
 
 /// Queue entries that one pull looks at, as in Java: a queue with few matches advances so far per answer.
-const SCAN_UNITS_MAX: usize = 800;
+const SCAN_UNITS: usize = 800;
+/// The same for a pull that asks for more messages than that; Java sets no limit, but an event loop looks at nothing long.
+const SCAN_UNITS_MAX: usize = 16_000;
 
 /// A pull that is refused; `forbidden` says more about code 16 (5.x).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -483,7 +485,7 @@ fn check(cx: &PullCx<'_>, reply: ReplyTo, asked: &Pull<'_>, run: Run) -> Result<
             max_messages_on_disk: wanted.min(config.max_transfer_count_on_message_in_disk as usize),
             max_bytes_on_disk: config.max_transfer_bytes_on_message_in_disk as usize,
             near_bytes: cx.near_bytes,
-            max_units: wanted.max(SCAN_UNITS_MAX),
+            max_units: wanted.clamp(SCAN_UNITS, SCAN_UNITS_MAX),
             wait: false,
         },
         suggest,

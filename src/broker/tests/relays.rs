@@ -62,7 +62,7 @@ fn a_tool_is_told_at_once_when_the_client_goes_away() {
     drop(consumer);
     let answer = tool.receive();
     assert!(answer.remark.contains("its connection ended"), "{answer:?}");
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(9), "before the client's time is over");
 }
 
 #[test]
