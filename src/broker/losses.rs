@@ -199,7 +199,7 @@ fn undelivered_of(handles: &Handles, part: Removing) -> Vec<Unread> {
         unread.oldest = [unread.oldest, stored].into_iter().flatten().min();
     };
     let mut read_len = 0;
-    for (index, next) in handles.delays.delivered_to().into_iter().enumerate() {
+    for (index, (next, _)) in handles.delays.delivered_to().into_iter().enumerate() {
         let Some(queue) = handles.store.find_queue(SCHEDULE_TOPIC, QueueId(index as u32)) else { continue };
         let (mut at, stays) = (next.max(first_at(handles, &queue, part.from)), first_at(handles, &queue, part.to));
         while at < stays && read_len < DELAYED_READ_LEN_MAX {
