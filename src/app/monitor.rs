@@ -205,12 +205,11 @@ impl State {
             let part = step.filter(|step| step.total > 0).map(|step| step.done as f64 / step.total as f64);
             page.one(&RECOVERY_DONE, &none, if broker.is_some() { 1.0 } else { part.unwrap_or(0.0) });
         }
-        let mut series = page.metric(&SILENT);
-        for part in pulses.iter().flat_map(Pulse::parts) {
-            part.silent()
-                .into_iter()
-                .for_each(|silent| series.add(&Labels::of("part", part.name()), silent.as_secs_f64()));
-        }
+        let parts = pulses.iter().flat_map(Pulse::parts);
+        page.each(
+            &SILENT,
+            parts.filter_map(|part| Some((Labels::of("part", part.name()), part.silent()?.as_secs_f64()))),
+        );
         self.process(&mut page);
         if let Some((figures, watch, control)) = namesrv {
             figures.collect(&mut page, &watch, &control);

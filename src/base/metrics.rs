@@ -3,11 +3,12 @@
 //!
 //! There are two kinds of figures. What is counted for Prometheus alone, as it happens, is the crate's: a `Registry` of
 //! histograms and counters. What is there anyway, above all by topic, group and queue, is written anew from it at each
-//! scrape by `Series`: what is deleted is gone, nothing is counted twice, and a page of 130,000 series is made without the
+//! scrape: what is deleted is gone, nothing is counted twice, and a page of 130,000 series is made without the
 //! million strings that the crate's model of it would be.
 //!
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, "Text-based format".
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
 pub use prometheus::local::LocalHistogram;
@@ -54,7 +55,7 @@ pub struct Metric {
 
 /// A table of metrics: each row is a static of its own, and all of them together are `ALL`.
 macro_rules! table {
-    ($($ident:ident = $kind:ident $name:literal ($labels:literal) $help:literal;)*) => {
+    ($($ident:ident = $kind:ident $name:literal ($labels:expr) $help:literal;)*) => {
         $(
             #[doc = $help]
             pub static $ident: $crate::base::metrics::Metric = $crate::base::metrics::Metric {
@@ -140,20 +141,44 @@ impl Page {
         Page { text: String::with_capacity(len), slice_end: 0 }
     }
 
-    /// Begins a metric; all of its series follow at once. Nothing is written for one without a series.
-    pub fn metric(&mut self, metric: &'static Metric) -> Series<'_> {
-        Series { page: self, metric, begun: false }
-    }
-
     /// A metric with one series.
     pub fn one(&mut self, metric: &'static Metric, labels: &Labels, value: impl fmt::Display) {
-        self.metric(metric).add(labels, value);
+        self.each(metric, [(labels, value)]);
     }
 
     /// A metric with one series, if its value is known.
     pub fn known(&mut self, metric: &'static Metric, labels: &Labels, value: Option<impl fmt::Display>) {
-        if let Some(value) = value {
-            self.one(metric, labels, value);
+        self.each(metric, value.map(|value| (labels, value)));
+    }
+
+    /// A metric with these series, each with the labels of the metric's row. Nothing is written without any.
+    pub fn each<L: Borrow<Labels>, V: fmt::Display>(
+        &mut self,
+        metric: &'static Metric,
+        series: impl IntoIterator<Item = (L, V)>,
+    ) {
+        for (place, (labels, value)) in series.into_iter().enumerate() {
+            let labels = labels.borrow();
+            self.begin(metric, place, labels.names());
+            self.text.push_str(metric.name);
+            if !labels.0.is_empty() {
+                self.text.extend(["{", &labels.0, "}"]);
+            }
+            self.end_line(value);
+        }
+    }
+
+    /// The same with the number of a queue as one label more, without a copy of the others.
+    pub fn each_queue<'l, V: fmt::Display>(
+        &mut self,
+        metric: &'static Metric,
+        series: impl IntoIterator<Item = (&'l Labels, u32, V)>,
+    ) {
+        for (place, (labels, queue, value)) in series.into_iter().enumerate() {
+            self.begin(metric, place, labels.names().chain(["queue"]));
+            // Writing to a string cannot fail.
+            let _written = write!(self.text, "{}{{{},queue=\"{queue}\"}}", metric.name, labels.0);
+            self.end_line(value);
         }
     }
 
@@ -169,14 +194,13 @@ impl Page {
         self.text
     }
 
-    fn line(&mut self, name: &str, labels: &Labels, value: impl fmt::Display) {
-        self.text.push_str(name);
-        if !labels.0.is_empty() {
-            self.text.push('{');
-            self.text.push_str(&labels.0);
-            self.text.push('}');
+    fn begin<'l>(&mut self, metric: &'static Metric, place: usize, labels: impl Iterator<Item = &'l str>) {
+        let Metric { name, kind, labels: expected, help } = metric;
+        debug_assert_eq!(labels.collect::<Vec<_>>().join(","), *expected, "{name}");
+        if place == 0 {
+            // Writing to a string cannot fail.
+            let _written = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.word());
         }
-        self.end_line(value);
     }
 
     fn end_line(&mut self, value: impl fmt::Display) {
@@ -185,42 +209,6 @@ impl Page {
         if self.text.len() > self.slice_end {
             self.slice_end = self.text.len() + SLICE_LEN;
             std::thread::yield_now();
-        }
-    }
-}
-
-/// The series of one metric.
-#[derive(Debug)]
-pub struct Series<'a> {
-    page: &'a mut Page,
-    metric: &'static Metric,
-    begun: bool,
-}
-
-impl Series<'_> {
-    /// One series; `labels` are those of the metric's row.
-    pub fn add(&mut self, labels: &Labels, value: impl fmt::Display) {
-        self.begin(labels);
-        self.page.line(self.metric.name, labels, value);
-    }
-
-    /// One series with one label more than `labels`, without a copy of them.
-    pub fn add_of(&mut self, labels: &Labels, name: &str, label: impl fmt::Display, value: impl fmt::Display) {
-        if !self.begun {
-            self.begin(&labels.clone().and(name, &label));
-        }
-        let text = &mut self.page.text;
-        text.extend([self.metric.name, "{", &labels.0]);
-        // Writing to a string cannot fail.
-        let _written = write!(text, ",{name}=\"{label}\"}}");
-        self.page.end_line(value);
-    }
-
-    fn begin(&mut self, labels: &Labels) {
-        let Metric { name, kind, labels: expected, help } = self.metric;
-        debug_assert_eq!(labels.names().collect::<Vec<_>>().join(","), *expected, "{name}");
-        if !std::mem::replace(&mut self.begun, true) {
-            let _written = writeln!(self.page.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.word());
         }
     }
 }
@@ -265,10 +253,11 @@ mod tests {
     #[test]
     fn a_page_has_help_type_and_escaped_labels_and_nothing_for_metrics_without_series() {
         let mut page = Page::default();
-        page.metric(&TIMES);
-        let mut series = page.metric(&GAUGE);
-        series.add(&Labels::of("a", 1).and("b", "x\"y\\z\nä"), 1.5);
-        series.add(&Labels::of("a", "").and("b", "%RETRY%G"), -3_i64);
+        page.each(&TIMES, [(Labels::none(), 0); 0]);
+        page.each(
+            &GAUGE,
+            [(Labels::of("a", 1).and("b", "x\"y\\z\nä"), 1.5), (Labels::of("a", "").and("b", "%RETRY%G"), -3.0)],
+        );
         assert_eq!(
             page.finish(),
             "# HELP g A gauge.\n# TYPE g gauge\ng{a=\"1\",b=\"x\\\"y\\\\z\\nä\"} 1.5\ng{a=\"\",b=\"%RETRY%G\"} -3\n"

@@ -26,6 +26,9 @@ use super::service::{SENDS_WAITING_FOR_TOPICS_MAX, TOPICS_IN_MAKING_MAX};
 use super::stats::{Counter, Name};
 use super::topics::{DLQ_PREFIX, RETRY_PREFIX};
 
+/// The labels of what the exporter reads from the runtime info.
+const RUNTIME: &str = "cluster,brokerIP,brokerHost,des,boottime,broker_version";
+
 crate::base::metrics::table! {
     GROUP_DIFF = Gauge "rocketmq_group_diff" ("group,topic,countOfOnlineConsumers,msgModel")
         "Messages that a group has not consumed of a topic, over the queues in which it has an offset.";
@@ -59,83 +62,83 @@ crate::base::metrics::table! {
         "Messages stored per second, over the last minute.";
     BROKER_QPS = Gauge "rocketmq_broker_qps" ("cluster,brokerIP,broker")
         "Messages read per second, over the last minute.";
-    PUT_TODAY = Gauge "rocketmq_brokeruntime_msg_put_total_today_now" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TODAY = Gauge "rocketmq_brokeruntime_msg_put_total_today_now" (RUNTIME)
         "Messages stored since the start.";
-    GET_TODAY = Gauge "rocketmq_brokeruntime_msg_gettotal_today_now" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_TODAY = Gauge "rocketmq_brokeruntime_msg_gettotal_today_now" (RUNTIME)
         "Messages read since the start.";
-    PUT_TODAY_MORNING = Gauge "rocketmq_brokeruntime_msg_puttotal_todaymorning" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TODAY_MORNING = Gauge "rocketmq_brokeruntime_msg_puttotal_todaymorning" (RUNTIME)
         "Messages stored by the last midnight.";
-    PUT_YESTERDAY_MORNING = Gauge "rocketmq_brokeruntime_msg_puttotal_yesterdaymorning" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_YESTERDAY_MORNING = Gauge "rocketmq_brokeruntime_msg_puttotal_yesterdaymorning" (RUNTIME)
         "Messages stored by the last midnight but one.";
-    GET_TODAY_MORNING = Gauge "rocketmq_brokeruntime_msg_gettotal_todaymorning" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_TODAY_MORNING = Gauge "rocketmq_brokeruntime_msg_gettotal_todaymorning" (RUNTIME)
         "Messages read by the last midnight.";
-    GET_YESTERDAY_MORNING = Gauge "rocketmq_brokeruntime_msg_gettotal_yesterdaymorning" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_YESTERDAY_MORNING = Gauge "rocketmq_brokeruntime_msg_gettotal_yesterdaymorning" (RUNTIME)
         "Messages read by the last midnight but one.";
-    PUT_SIZE_TOTAL = Gauge "rocketmq_brokeruntime_put_message_size_total" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_SIZE_TOTAL = Gauge "rocketmq_brokeruntime_put_message_size_total" (RUNTIME)
         "Bytes stored since the start.";
-    PUT_SIZE_AVERAGE = Gauge "rocketmq_brokeruntime_put_message_average_size" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_SIZE_AVERAGE = Gauge "rocketmq_brokeruntime_put_message_average_size" (RUNTIME)
         "Bytes of a stored message, on average since the start.";
-    PUT_TIMES_TOTAL = Gauge "rocketmq_brokeruntime_putmessage_times_total" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TIMES_TOTAL = Gauge "rocketmq_brokeruntime_putmessage_times_total" (RUNTIME)
         "Messages stored since the start, system topics included.";
-    PUT_TIME_MAX = Gauge "rocketmq_brokeruntime_putmessage_entire_time_max" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TIME_MAX = Gauge "rocketmq_brokeruntime_putmessage_entire_time_max" (RUNTIME)
         "Slowest write to the log since the start, milliseconds.";
-    EARLIEST_MESSAGE = Gauge "rocketmq_brokeruntime_earliest_message_timestamp" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    EARLIEST_MESSAGE = Gauge "rocketmq_brokeruntime_earliest_message_timestamp" (RUNTIME)
         "When the oldest message was stored, milliseconds since 1970.";
-    ACCEPT_SENDS_FROM = Gauge "rocketmq_brokeruntime_start_accept_sendrequest_time" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    ACCEPT_SENDS_FROM = Gauge "rocketmq_brokeruntime_start_accept_sendrequest_time" (RUNTIME)
         "Sends are refused before this time, milliseconds since 1970.";
-    LOG_DISK_RATIO = Gauge "rocketmq_brokeruntime_commitlog_disk_ratio" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    LOG_DISK_RATIO = Gauge "rocketmq_brokeruntime_commitlog_disk_ratio" (RUNTIME)
         "How full the disk of the commit log is, 0 to 1.";
-    QUEUE_DISK_RATIO = Gauge "rocketmq_brokeruntime_consumequeue_disk_ratio" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    QUEUE_DISK_RATIO = Gauge "rocketmq_brokeruntime_consumequeue_disk_ratio" (RUNTIME)
         "How full the disk of the consume queues is, 0 to 1.";
-    LOG_DISK_FREE = Gauge "rocketmq_brokeruntime_commitlogdir_capacity_free" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    LOG_DISK_FREE = Gauge "rocketmq_brokeruntime_commitlogdir_capacity_free" (RUNTIME)
         "Free bytes of the disk of the commit log.";
-    LOG_DISK_TOTAL = Gauge "rocketmq_brokeruntime_commitlogdir_capacity_total" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    LOG_DISK_TOTAL = Gauge "rocketmq_brokeruntime_commitlogdir_capacity_total" (RUNTIME)
         "Bytes of the disk of the commit log.";
-    LOG_MAX = Gauge "rocketmq_brokeruntime_commitlog_maxoffset" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    LOG_MAX = Gauge "rocketmq_brokeruntime_commitlog_maxoffset" (RUNTIME)
         "End of the commit log, bytes.";
-    LOG_MIN = Gauge "rocketmq_brokeruntime_commitlog_minoffset" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    LOG_MIN = Gauge "rocketmq_brokeruntime_commitlog_minoffset" (RUNTIME)
         "Begin of the commit log, bytes.";
-    TO_FLUSH = Gauge "rocketmq_brokeruntime_remain_howmanydata_toflush" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    TO_FLUSH = Gauge "rocketmq_brokeruntime_remain_howmanydata_toflush" (RUNTIME)
         "Bytes that are stored and not on the disk yet.";
-    DISPATCH_BEHIND = Gauge "rocketmq_brokeruntime_dispatch_behind_bytes" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    DISPATCH_BEHIND = Gauge "rocketmq_brokeruntime_dispatch_behind_bytes" (RUNTIME)
         "Bytes that are stored and cannot be read by consumers yet.";
-    PUT_TPS_10 = Gauge "rocketmq_brokeruntime_put_tps10" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TPS_10 = Gauge "rocketmq_brokeruntime_put_tps10" (RUNTIME)
         "Messages stored per second, over 10 seconds.";
-    PUT_TPS_60 = Gauge "rocketmq_brokeruntime_put_tps60" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TPS_60 = Gauge "rocketmq_brokeruntime_put_tps60" (RUNTIME)
         "Messages stored per second, over a minute.";
-    PUT_TPS_600 = Gauge "rocketmq_brokeruntime_put_tps600" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PUT_TPS_600 = Gauge "rocketmq_brokeruntime_put_tps600" (RUNTIME)
         "Messages stored per second, over ten minutes.";
-    GET_TPS_10 = Gauge "rocketmq_brokeruntime_gettransfered_tps10" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_TPS_10 = Gauge "rocketmq_brokeruntime_gettransfered_tps10" (RUNTIME)
         "Messages read per second, over 10 seconds.";
-    GET_TPS_60 = Gauge "rocketmq_brokeruntime_gettransfered_tps60" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_TPS_60 = Gauge "rocketmq_brokeruntime_gettransfered_tps60" (RUNTIME)
         "Messages read per second, over a minute.";
-    GET_TPS_600 = Gauge "rocketmq_brokeruntime_gettransfered_tps600" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    GET_TPS_600 = Gauge "rocketmq_brokeruntime_gettransfered_tps600" (RUNTIME)
         "Messages read per second, over ten minutes.";
-    PMDT_0 = Gauge "rocketmq_brokeruntime_pmdt_0ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_0 = Gauge "rocketmq_brokeruntime_pmdt_0ms" (RUNTIME)
         "Writes to the log of the last full minute that took less than a millisecond.";
-    PMDT_10 = Gauge "rocketmq_brokeruntime_pmdt_0to10ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_10 = Gauge "rocketmq_brokeruntime_pmdt_0to10ms" (RUNTIME)
         "Writes to the log of the last full minute that took up to 10 milliseconds.";
-    PMDT_50 = Gauge "rocketmq_brokeruntime_pmdt_10to50ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_50 = Gauge "rocketmq_brokeruntime_pmdt_10to50ms" (RUNTIME)
         "Writes to the log of the last full minute that took up to 50 milliseconds.";
-    PMDT_100 = Gauge "rocketmq_brokeruntime_pmdt_50to100ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_100 = Gauge "rocketmq_brokeruntime_pmdt_50to100ms" (RUNTIME)
         "Writes to the log of the last full minute that took up to 100 milliseconds.";
-    PMDT_200 = Gauge "rocketmq_brokeruntime_pmdt_100to200ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_200 = Gauge "rocketmq_brokeruntime_pmdt_100to200ms" (RUNTIME)
         "Writes to the log of the last full minute that took up to 200 milliseconds.";
-    PMDT_500 = Gauge "rocketmq_brokeruntime_pmdt_200to500ms" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_500 = Gauge "rocketmq_brokeruntime_pmdt_200to500ms" (RUNTIME)
         "Writes to the log of the last full minute that took up to 500 milliseconds.";
-    PMDT_1S = Gauge "rocketmq_brokeruntime_pmdt_500to1s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_1S = Gauge "rocketmq_brokeruntime_pmdt_500to1s" (RUNTIME)
         "Writes to the log of the last full minute that took up to a second.";
-    PMDT_2S = Gauge "rocketmq_brokeruntime_pmdt_1to2s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_2S = Gauge "rocketmq_brokeruntime_pmdt_1to2s" (RUNTIME)
         "Writes to the log of the last full minute that took up to 2 seconds.";
-    PMDT_3S = Gauge "rocketmq_brokeruntime_pmdt_2to3s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_3S = Gauge "rocketmq_brokeruntime_pmdt_2to3s" (RUNTIME)
         "Writes to the log of the last full minute that took up to 3 seconds.";
-    PMDT_4S = Gauge "rocketmq_brokeruntime_pmdt_3to4s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_4S = Gauge "rocketmq_brokeruntime_pmdt_3to4s" (RUNTIME)
         "Writes to the log of the last full minute that took up to 4 seconds.";
-    PMDT_5S = Gauge "rocketmq_brokeruntime_pmdt_4to5s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_5S = Gauge "rocketmq_brokeruntime_pmdt_4to5s" (RUNTIME)
         "Writes to the log of the last full minute that took up to 5 seconds.";
-    PMDT_10S = Gauge "rocketmq_brokeruntime_pmdt_5to10s" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_10S = Gauge "rocketmq_brokeruntime_pmdt_5to10s" (RUNTIME)
         "Writes to the log of the last full minute that took up to 10 seconds.";
-    PMDT_MORE = Gauge "rocketmq_brokeruntime_pmdt_10stomore" ("cluster,brokerIP,brokerHost,des,boottime,broker_version")
+    PMDT_MORE = Gauge "rocketmq_brokeruntime_pmdt_10stomore" (RUNTIME)
         "Writes to the log of the last full minute that took longer.";
 
     LAG_MESSAGES = Gauge "rocketmq_lag_messages" ("cluster,broker,topic,group")
@@ -400,86 +403,60 @@ impl Collector {
         let stats = &self.handles.stats;
         let rate =
             |name: Name, topic: &Topic| stats.find(name, &topic.name).map_or(0.0, |counter| per_second(&counter, now));
-        let users = || topics.iter().filter(|topic| topic.is_of_users());
         let labelled = |topic: &str| base.clone().and("topic", topic);
-        limited(page.metric(&PRODUCER_OFFSET), users(), limit, |t| labelled(&t.name), labelled(OTHER), Topic::end_sum);
-        limited(
-            page.metric(&IN_MESSAGES),
-            topics.iter(),
-            limit,
-            |t| labelled(&t.name),
-            labelled(OTHER),
-            Topic::end_sum,
-        );
-        limited(page.metric(&IN_BYTES), topics.iter(), limit, |t| labelled(&t.name), labelled(OTHER), Topic::bytes);
+        let labels = |topic: &Topic| labelled(&topic.name);
+        let other = || labelled(OTHER);
+        let users = topics.iter().filter(|topic| topic.is_of_users());
+        page.each(&PRODUCER_OFFSET, limited(users, limit, labels, other(), Topic::end_sum));
+        page.each(&IN_MESSAGES, limited(topics.iter(), limit, labels, other(), Topic::end_sum));
+        page.each(&IN_BYTES, limited(topics.iter(), limit, labels, other(), Topic::bytes));
         for (metric, name) in [(&PRODUCER_TPS, Name::TopicPutNums), (&PRODUCER_SIZE, Name::TopicPutSize)] {
-            let rate = |topic: &Topic| rate(name, topic);
-            limited(page.metric(metric), topics.iter(), limit, |t| labelled(&t.name), labelled(OTHER), rate);
+            page.each(metric, limited(topics.iter(), limit, labels, other(), |topic| rate(name, topic)));
         }
         let retries = topics.iter().filter(|topic| topic.name.starts_with(RETRY_PREFIX));
-        limited(page.metric(&RETRY_OFFSET), retries, limit, |t| labelled(&t.name), labelled(OTHER), Topic::end_sum);
+        page.each(&RETRY_OFFSET, limited(retries, limit, labels, other(), Topic::end_sum));
         let dead = topics.iter().filter(|topic| topic.name.starts_with(DLQ_PREFIX));
         let group = |topic: &Topic| base.clone().and("group", &topic.name[DLQ_PREFIX.len()..]);
-        let other = base.clone().and("group", OTHER);
-        limited(page.metric(&DLQ_OFFSET), dead, limit, group, other, Topic::end_sum);
+        page.each(&DLQ_OFFSET, limited(dead, limit, group, base.clone().and("group", OTHER), Topic::end_sum));
     }
 
-    fn write_pairs(&self, page: &mut Page, base: &Labels, pairs: &[Pair], limit: usize, now: Millis) {
+    fn write_pairs<'p>(&self, page: &mut Page, base: &Labels, pairs: &'p [Pair], limit: usize, now: Millis) {
         let (shown, rest) = pairs.split_at(pairs.len().min(limit));
         let labels: Vec<_> =
             shown.iter().map(|pair| base.clone().and("topic", &pair.topic).and("group", &pair.group)).collect();
         let other = base.clone().and("topic", OTHER).and("group", OTHER);
-        let oldest = |pairs: &[Pair]| pairs.iter().filter_map(|pair| pair.age_ms).max();
 
         for (metric, value) in
             [(&LAG_MESSAGES, (|pair: &Pair| pair.lag) as fn(&Pair) -> u64), (&CONSUMER_OFFSET, |pair| pair.offset_sum)]
         {
-            let mut series = page.metric(metric);
-            shown.iter().zip(&labels).for_each(|(pair, labels)| series.add(labels, value(pair)));
-            if !rest.is_empty() {
-                series.add(&other, rest.iter().map(value).sum::<u64>());
-            }
+            let rest = (!rest.is_empty()).then(|| (&other, rest.iter().map(value).sum()));
+            page.each(metric, labels.iter().zip(shown.iter().map(value)).chain(rest));
         }
-        let mut series = page.metric(&LAG_SECONDS);
-        let ages = shown.iter().zip(&labels).filter_map(|(pair, labels)| Some((labels, pair.age_ms?)));
-        ages.chain(oldest(rest).map(|age_ms| (&other, age_ms)))
-            .for_each(|(labels, age_ms)| series.add(labels, seconds(age_ms)));
-        let mut series = page.metric(&GET_LATENCY);
-        let ages = shown.iter().zip(&labels).filter_map(|(pair, labels)| Some((labels, pair.age_ms?)));
-        ages.chain(oldest(rest).map(|age_ms| (&other, age_ms))).for_each(|(labels, age_ms)| series.add(labels, age_ms));
+        let ages = || {
+            let known = labels.iter().zip(shown).filter_map(|(labels, pair)| Some((labels, pair.age_ms?)));
+            known.chain(rest.iter().filter_map(|pair| pair.age_ms).max().map(|age_ms| (&other, age_ms)))
+        };
+        page.each(&LAG_SECONDS, ages().map(|(labels, age_ms)| (labels, seconds(age_ms))));
+        page.each(&GET_LATENCY, ages());
 
-        self.write_queues(page, &labels, shown, limit);
+        let queues = || {
+            let of_pair = |(labels, pair): (_, &'p Pair)| pair.queues.iter().map(move |queue| (labels, queue));
+            labels.iter().zip(shown).flat_map(of_pair).take(limit.saturating_mul(QUEUES_PER_PAIR))
+        };
+        page.each_queue(&QUEUE_LAG_MESSAGES, queues().map(|(labels, queue)| (labels, queue.id, queue.lag)));
+        let ages = queues().filter_map(|(labels, queue)| Some((labels, queue.id, seconds(queue.age_ms?))));
+        page.each_queue(&QUEUE_LAG_SECONDS, ages);
         self.write_diffs(page, shown, rest);
 
         let reads: Vec<_> = shown.iter().map(|pair| self.handles.stats.find_reads(&pair.topic, &pair.group)).collect();
         let known = || labels.iter().zip(&reads).filter_map(|(labels, reads)| Some((labels, reads.as_ref()?)));
-        let mut series = page.metric(&OUT_MESSAGES);
-        known().for_each(|(labels, reads)| series.add(labels, reads.messages().total()));
-        let mut series = page.metric(&OUT_BYTES);
-        known().for_each(|(labels, reads)| series.add(labels, reads.bytes().total()));
-        let mut series = page.metric(&CONSUMER_TPS);
-        known().for_each(|(labels, reads)| series.add(labels, per_second(reads.messages(), now)));
-        let mut series = page.metric(&CONSUMER_SIZE);
-        known().for_each(|(labels, reads)| series.add(labels, per_second(reads.bytes(), now)));
+        page.each(&OUT_MESSAGES, known().map(|(labels, reads)| (labels, reads.messages().total())));
+        page.each(&OUT_BYTES, known().map(|(labels, reads)| (labels, reads.bytes().total())));
+        page.each(&CONSUMER_TPS, known().map(|(labels, reads)| (labels, per_second(reads.messages(), now))));
+        page.each(&CONSUMER_SIZE, known().map(|(labels, reads)| (labels, per_second(reads.bytes(), now))));
     }
 
-    fn write_queues(&self, page: &mut Page, labels: &[Labels], shown: &[Pair], limit: usize) {
-        let queues = || {
-            let of_pair = |(pair, labels)| {
-                let Pair { queues, .. }: &Pair = pair;
-                queues.iter().map(move |queue| (labels, queue))
-            };
-            shown.iter().zip(labels).flat_map(of_pair).take(limit.saturating_mul(QUEUES_PER_PAIR))
-        };
-        let mut series = page.metric(&QUEUE_LAG_MESSAGES);
-        queues().for_each(|(labels, queue)| series.add_of(labels, "queue", queue.id, queue.lag));
-        let mut series = page.metric(&QUEUE_LAG_SECONDS);
-        for (labels, queue) in queues() {
-            queue.age_ms.into_iter().for_each(|age_ms| series.add_of(labels, "queue", queue.id, seconds(age_ms)));
-        }
-    }
-
-    fn write_diffs(&self, page: &mut Page, shown: &[Pair], rest: &[Pair]) {
+    fn write_diffs<'p>(&self, page: &mut Page, shown: &'p [Pair], rest: &'p [Pair]) {
         /// MessageModel's number for clustering; broadcasting groups keep their offsets to themselves.
         const CLUSTERING: u8 = 1;
         let labels = |group: &str, topic: &str, online: usize| {
@@ -490,14 +467,10 @@ impl Collector {
         };
         let is_retry = |pair: &&Pair| pair.topic.starts_with(RETRY_PREFIX);
         for (metric, retry) in [(&GROUP_DIFF, false), (&GROUP_RETRY_DIFF, true)] {
-            let mut series = page.metric(metric);
-            for pair in shown.iter().filter(|pair| is_retry(pair) == retry) {
-                series.add(&labels(&pair.group, &pair.topic, pair.online), pair.lag);
-            }
-            let mut rest = rest.iter().filter(|pair| is_retry(pair) == retry).peekable();
-            if rest.peek().is_some() {
-                series.add(&labels(OTHER, OTHER, 0), rest.map(|pair| pair.lag).sum::<u64>());
-            }
+            let of = |pairs: &'p [Pair]| pairs.iter().filter(move |pair| is_retry(pair) == retry);
+            let one = |pair: &Pair| (labels(&pair.group, &pair.topic, pair.online), pair.lag);
+            let rest = limited(of(rest), 0, |_| Labels::none(), labels(OTHER, OTHER, 0), |pair| pair.lag);
+            page.each(metric, of(shown).map(one).chain(rest));
         }
     }
 
@@ -517,8 +490,8 @@ impl Collector {
         let (back, dead) = (counters(Name::SendBackPutNums), counters(Name::SendBackToDlq));
         let minute = |counted: &Counted| counted.1.over(now, MINUTE_MS).sum;
         let total = |counted: &Counted| counted.1.total();
-        limited(page.metric(&SEND_BACK), back.iter(), limit, labels, other(), minute);
-        limited(page.metric(&SENT_BACK), back.iter(), limit, labels, other(), total);
+        page.each(&SEND_BACK, limited(back.iter(), limit, labels, other(), minute));
+        page.each(&SENT_BACK, limited(back.iter(), limit, labels, other(), total));
         // A pair without dead letters has a 0, so that its first one is an increase.
         let mut dead: BTreeMap<String, u64> = dead.into_iter().map(|(key, counter)| (key, counter.total())).collect();
         for pair in pairs.iter().filter(|pair| !pair.topic.starts_with(RETRY_PREFIX)) {
@@ -526,27 +499,26 @@ impl Collector {
         }
         let dead: Vec<_> = dead.into_iter().collect();
         let labels = |(key, _): &(String, u64)| labels_of(key);
-        limited(page.metric(&DEAD_LETTERS), dead.iter(), limit, labels, other(), |(_, total)| *total);
+        page.each(&DEAD_LETTERS, limited(dead.iter(), limit, labels, other(), |(_, total)| *total));
     }
 
     fn write_clients(&self, page: &mut Page, base: &Labels, limit: usize) {
         let clients = &self.handles.clients;
-        let mut series = page.metric(&GROUP_COUNT);
-        for group in clients.consumer_groups().keys().take(limit) {
+        let count = |group: &String| {
             let members = clients.consumers(group);
             let joined =
                 |of: &dyn Fn(&super::clients::Member) -> String| members.iter().map(of).collect::<Vec<_>>().join(",");
             let labels = Labels::of("caddr", joined(&|member| member.sender.peer.to_string()))
                 .and("localaddr", joined(&|member| member.client_id.clone()))
                 .and("group", group);
-            series.add(&labels, members.len());
-        }
+            (labels, members.len())
+        };
+        page.each(&GROUP_COUNT, clients.consumer_groups().keys().take(limit).map(count));
         let producers: Vec<_> = clients.all_producers().into_iter().collect();
         let labels = |group: &str| base.clone().and("group", group);
         let of = |(group, _): &(String, Vec<_>)| labels(group);
-        limited(page.metric(&PRODUCER_COUNT), producers.iter(), limit, of, labels(OTHER), |(_, members)| {
-            members.len() as u64
-        });
+        let count = |(_, members): &(String, Vec<_>)| members.len();
+        page.each(&PRODUCER_COUNT, limited(producers.iter(), limit, of, labels(OTHER), count));
     }
 
     /// What the exporter reads from GET_BROKER_RUNTIME_INFO.
@@ -615,14 +587,9 @@ impl Collector {
         let labelled = |path: &PathSpace| base.clone().and("part", path.part.name()).and("path", path.path.display());
         let parts: Vec<_> = state.paths.iter().map(|path| (labelled(path), path)).collect();
         let known = || parts.iter().filter_map(|(labels, path)| Some((labels, path.space?)));
-        let mut series = page.metric(&DISK_TOTAL);
-        known().for_each(|(labels, space)| series.add(labels, space.total));
-        let mut series = page.metric(&DISK_FREE);
-        known().for_each(|(labels, space)| series.add(labels, space.free));
-        let mut series = page.metric(&DISK_RATIO);
-        for (labels, path) in &parts {
-            path.used_ratio().into_iter().for_each(|ratio| series.add(labels, ratio));
-        }
+        page.each(&DISK_TOTAL, known().map(|(labels, space)| (labels, space.total)));
+        page.each(&DISK_FREE, known().map(|(labels, space)| (labels, space.free)));
+        page.each(&DISK_RATIO, parts.iter().filter_map(|(labels, path)| Some((labels, path.used_ratio()?))));
         let limits = state.limits;
         let limits = [
             ("clean", Some(limits.clean_percent)),
@@ -630,11 +597,9 @@ impl Collector {
             ("refuse", Some(limits.refuse_percent)),
             ("resume", Some(limits.resume_percent)),
         ];
-        let mut series = page.metric(&DISK_LIMIT);
-        for (limit, percent) in limits {
-            let ratio = percent.map(|percent| f64::from(percent) / 100.0);
-            ratio.into_iter().for_each(|ratio| series.add(&base.clone().and("limit", limit), ratio));
-        }
+        let limit =
+            |(name, percent): (&str, Option<u32>)| Some((base.clone().and("limit", name), f64::from(percent?) / 100.0));
+        page.each(&DISK_LIMIT, limits.into_iter().filter_map(limit));
     }
 
     fn write_store(&self, page: &mut Page, base: &Labels) {
@@ -654,21 +619,17 @@ impl Collector {
         page.one(&CONNECTIONS_REFUSED, base, counts.connections_refused);
         handles.figures.refused_by_loops("slow_requests_full", counts.slow_refused);
         page.registered(handles.figures.registry());
-        let mut series = page.metric(&REGISTERED);
-        for (name_server, registered) in handles.registration.standings() {
-            series.add(&base.clone().and("name_server", name_server), u8::from(registered));
-        }
+        let standing = |(server, has)| (base.clone().and("name_server", server), u8::from(has));
+        page.each(&REGISTERED, handles.registration.standings().into_iter().map(standing));
         page.one(&MISMATCHES, base, handles.clients.mismatches());
         page.one(&UNCONSUMED, base, handles.stats.unconsumed_queues.load(Relaxed));
     }
 
     fn write_bounds(&self, page: &mut Page, base: &Labels) {
         let bounds = self.bounds();
-        let labels: Vec<_> = bounds.iter().map(|bound| base.clone().and("bound", bound.0)).collect();
-        let mut series = page.metric(&BOUND_LIMIT);
-        bounds.iter().zip(&labels).for_each(|((_, limit, _), labels)| series.add(labels, limit));
-        let mut series = page.metric(&BOUND_USED);
-        bounds.iter().zip(&labels).for_each(|((_, _, used), labels)| series.add(labels, used));
+        let labels = |bound| base.clone().and("bound", bound);
+        page.each(&BOUND_LIMIT, bounds.iter().map(|(bound, limit, _)| (labels(bound), limit)));
+        page.each(&BOUND_USED, bounds.iter().map(|(bound, _, used)| (labels(bound), used)));
     }
 
     /// Every bound that may make the broker refuse or hold back something: its name, what it allows, what is used.
@@ -739,19 +700,21 @@ fn seconds(ms: u64) -> f64 {
 }
 
 /// Series of the first `limit` items; the values of the rest are added up under `other`.
-fn limited<'i, T: 'i, V: std::iter::Sum<V> + std::fmt::Display>(
-    mut series: crate::base::metrics::Series<'_>,
+fn limited<'i, T: 'i, V: std::iter::Sum<V>>(
     items: impl Iterator<Item = &'i T>,
     limit: usize,
     labels: impl Fn(&T) -> Labels,
     other: Labels,
     value: impl Fn(&T) -> V,
-) {
-    let mut items = items.peekable();
-    items.by_ref().take(limit).for_each(|item| series.add(&labels(item), value(item)));
-    if items.peek().is_some() {
-        series.add(&other, items.map(value).sum::<V>());
-    }
+) -> impl Iterator<Item = (Labels, V)> {
+    let (mut items, mut shown) = (items.fuse(), 0..limit);
+    std::iter::from_fn(move || {
+        let item = items.next()?;
+        match shown.next() {
+            Some(_) => Some((labels(item), value(item))),
+            None => Some((other.clone(), std::iter::once(item).chain(&mut items).map(&value).sum())),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -44,10 +44,8 @@ impl Figures {
                 brokers.map(|(name, broker)| (broker.cluster.clone(), name.clone(), broker.addrs.len())).collect();
             (brokers, routes.topics_count())
         };
-        let mut series = page.metric(&BROKERS);
-        for (cluster, broker, addresses) in brokers {
-            series.add(&Labels::of("cluster", cluster).and("broker", broker), addresses);
-        }
+        let labelled = |(cluster, broker, addresses)| (Labels::of("cluster", cluster).and("broker", broker), addresses);
+        page.each(&BROKERS, brokers.into_iter().map(labelled));
         let (counts, limits) = (watch.counts(), watch.limits());
         page.one(&TOPICS, &Labels::none(), topics);
         page.one(&CONNECTIONS, &Labels::none(), counts.connections);
@@ -62,9 +60,7 @@ impl Figures {
             ("slow_requests", control::IN_FLIGHT_MAX as u64, slow.in_flight() as u64),
             ("slow_requests_bytes", room, room_used),
         ];
-        let mut series = page.metric(&BOUND_LIMIT);
-        bounds.iter().for_each(|(bound, limit, _)| series.add(&Labels::of("bound", bound), limit));
-        let mut series = page.metric(&BOUND_USED);
-        bounds.iter().for_each(|(bound, _, used)| series.add(&Labels::of("bound", bound), used));
+        page.each(&BOUND_LIMIT, bounds.iter().map(|(bound, limit, _)| (Labels::of("bound", bound), limit)));
+        page.each(&BOUND_USED, bounds.iter().map(|(bound, _, used)| (Labels::of("bound", bound), used)));
     }
 }
