@@ -211,7 +211,9 @@ impl CommitLog {
         };
         let mut file = log.file_start(start.flushed);
         while file < start.end {
-            log.open_or_make(file)?;
+            let opened = log.open_or_make(file)?;
+            // What was written has its blocks: room is needed for what comes.
+            opened.allocated.store((start.end - file).min(file_size), Ordering::Release);
             file += file_size;
         }
         Ok(log)

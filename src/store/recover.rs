@@ -21,7 +21,7 @@ use self::queues::{OnDisk, Usable};
 use super::background::DeriveState;
 use super::clean::Counts;
 use super::descriptors::{Descriptors, LOG};
-use super::error::{OpenError, ReadError, StepError};
+use super::error::{OpenError, ReadError, StepError, is_no_space};
 use super::index::{Index, IndexStart};
 use super::layout::{UNIT_LEN, Unit, file_name, parse_file_name, queues_dir};
 use super::log::{CommitLog, LastRecord, LogStart};
@@ -47,6 +47,8 @@ const QUEUE_OFFSET_MAX: u64 = 1 << 40;
 const REBUILD_BYTES_MAX: u64 = 64 << 20;
 const ZERO_LEN: u64 = 1 << 20;
 const ZERO_READ_LEN_MIN: u64 = 4096;
+/// The log's end is written again in pieces of this size.
+const WRITE_AGAIN_LEN: u64 = 1 << 20;
 /// How many bad records in old files are listed.
 const BAD_LISTED_MAX: usize = 16;
 /// Value of `Hint::units` while queues are being removed.
@@ -869,6 +871,9 @@ impl Opening {
         }
         let newest = self.log.starts.iter().rev().nth(LOG_FILES_SCANNED - 1).copied().unwrap_or(self.log.first());
         let flushed = hint.map_or(newest, |hint| hint.flushed).min(end);
+        if hint.is_some() {
+            self.write_again(flushed, end)?;
+        }
         // Without a hint the queues were just made durable, and nothing derived may be ahead of the log.
         if self.config.flush_mode == FlushMode::Async && hint.is_some() {
             return Ok(flushed);
@@ -879,6 +884,32 @@ impl Opening {
             }
         }
         Ok(end)
+    }
+
+    /// Writes what is in the log from `from` to `end` over itself. If a sync failed before the process ended, the system
+    /// shows it and takes it for written, and the next sync would succeed without it.
+    fn write_again(&self, from: u64, end: u64) -> Result<(), OpenError> {
+        let mut buf = Vec::new();
+        let mut at = from;
+        while at < end {
+            let start = at - at % self.log.file_size;
+            let len = (end - at).min(start + self.log.file_size - at).min(WRITE_AGAIN_LEN);
+            let path = self.log.path(start);
+            if let Some(file) = self.open_log_file(start)? {
+                buf.resize(len as usize, 0);
+                file.read_exact_at(&mut buf, at - start).map_err(io_error("read", &path))?;
+                match file.write_all_at(&buf, at - start) {
+                    // File systems that write elsewhere need room for it; a start does not.
+                    Err(error) if is_no_space(error.kind()) => {
+                        tracing::warn!("the end of {} could not be written again: {error}", path.display());
+                        return Ok(());
+                    }
+                    other => other.map_err(io_error("write to", &path))?,
+                }
+            }
+            at += len;
+        }
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts are made in one place and used in one place")]

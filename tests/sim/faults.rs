@@ -213,6 +213,51 @@ fn a_flush_whose_end_finds_no_room_to_be_noted_is_a_flush_and_the_next_one_comes
 }
 
 #[test]
+fn what_a_failed_flush_left_in_the_page_cache_is_on_the_disk_before_the_next_start_builds_on_it() {
+    for mode in [FlushMode::Sync, FlushMode::Async] {
+        let disk = SimDisk::default();
+        let clock = Clock::manual(BEGIN);
+        let config = rocketmq::store::Config { flush_mode: mode, ..small(4096) };
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        put(&store, "T", 0, &numbered(0, 20)).unwrap();
+        store.derive_step().unwrap();
+        put(&store, "T", 0, &numbered(20, 20)).unwrap();
+        disk.fail(Fault { operation: "sync", path: "commitlog", kind: ErrorKind::Other, times: 1 });
+        store.flush_step().unwrap_err();
+        drop(store);
+        // The process alone starts again. What was not acknowledged is there, as after a kill.
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        expect(&store, 40);
+        put(&store, "T", 0, &numbered(40, 20)).unwrap();
+        store.flush_step().unwrap();
+        assert_eq!(store.flushed().get(), store.log_max().0);
+        let disk = disk.after(Loss::Everything, &mut fastrand::Rng::with_seed(1));
+        drop(store);
+        let (store, _) = open(&disk, &config, &clock).unwrap();
+        expect(&store, 60);
+    }
+}
+
+#[test]
+fn a_start_on_a_disk_with_little_room_takes_messages_into_the_blocks_that_its_log_file_has() {
+    let disk = SimDisk::default();
+    let clock = Clock::manual(BEGIN);
+    let config = rocketmq::store::Config { index_enable: false, ..small(1 << 20) };
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    let body = "x".repeat(1000);
+    for number in 0..700 {
+        put(&store, "T", 0, &[format!("m{number} {body}")]).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    // 15 % are free, a third of them kept for what is not the log; the log file is written to two thirds.
+    let used = disk.files().values().map(Vec::len).sum::<usize>() as u64;
+    disk.set_capacity(Some(used * 100 / 85));
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    put(&store, "T", 0, &[format!("m700 {body}")]).unwrap();
+}
+
+#[test]
 fn a_batch_is_one_write() {
     let disk = SimDisk::default();
     let (store, _) = open(&disk, &small(1 << 20), &Clock::manual(BEGIN)).unwrap();
