@@ -241,11 +241,11 @@ fn has_bytes(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::base::disk::{DirEntry, DiskFile, RealDisk};
+    use crate::base::disk::RealDisk;
+    use crate::base::disk::watched::{Step, WatchedDisk};
 
     /// A folder of its own for one test, empty.
     fn folder(name: &str) -> PathBuf {
@@ -321,87 +321,14 @@ mod tests {
         assert_eq!(std::fs::read(with_suffix(&path, BACKUP_SUFFIX)).unwrap(), b"1");
     }
 
-    /// The real disk, which fails for ever after so many steps, as if the process had been killed there. A write that
-    /// is cut leaves half of its bytes.
-    #[derive(Debug)]
-    struct Dying {
-        left: Arc<AtomicUsize>,
-    }
-
-    #[derive(Debug)]
-    struct DyingFile(Arc<dyn DiskFile>, Arc<AtomicUsize>);
-
-    fn step(left: &AtomicUsize) -> io::Result<()> {
-        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(1)));
-        if before == Ok(0) { Err(io::Error::other("dead")) } else { Ok(()) }
-    }
-
-    impl DiskFile for DyingFile {
-        fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-            self.0.read_exact_at(buf, pos)
-        }
-        fn try_read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-            self.0.try_read_exact_at(buf, pos)
-        }
-        fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
-            step(&self.1).or_else(|dead| self.0.write_all_at(&buf[..buf.len() / 2], pos).and(Err(dead)))?;
-            self.0.write_all_at(buf, pos)
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            step(&self.1)?;
-            self.0.sync_data()
-        }
-        fn sync_all(&self) -> io::Result<()> {
-            step(&self.1)?;
-            self.0.sync_all()
-        }
-        fn len(&self) -> io::Result<u64> {
-            self.0.len()
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            step(&self.1)?;
-            self.0.set_len(len)
-        }
-        fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
-            self.0.allocate(pos, len)
-        }
-        fn links(&self) -> io::Result<u64> {
-            self.0.links()
-        }
-    }
-
-    impl Disk for Dying {
-        fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-            step(&self.left)?;
-            Ok(Arc::new(DyingFile(RealDisk.open(path, how)?, self.left.clone())))
-        }
-        fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-            RealDisk.list(dir)
-        }
-        fn exists(&self, path: &Path) -> io::Result<bool> {
-            RealDisk.exists(path)
-        }
-        fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-            RealDisk.create_dir_all(dir)
-        }
-        fn remove_file(&self, path: &Path) -> io::Result<()> {
-            step(&self.left)?;
-            RealDisk.remove_file(path)
-        }
-        fn remove_dir(&self, path: &Path) -> io::Result<()> {
-            RealDisk.remove_dir(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            step(&self.left)?;
-            RealDisk.rename(from, to)
-        }
-        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-            step(&self.left)?;
-            RealDisk.sync_dir(dir)
-        }
-        fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-            RealDisk.sync_file_system(path)
-        }
+    /// The real disk, which fails for ever after so many steps, as if the process had been killed there.
+    fn dying(steps: usize) -> WatchedDisk {
+        let left = AtomicUsize::new(steps);
+        WatchedDisk::new(move |step, _| {
+            let lives = |left: usize| Some(left.saturating_sub(1));
+            let dead = step != Step::TryRead && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lives) == Ok(0);
+            if dead { Err(io::Error::other("dead")) } else { Ok(()) }
+        })
     }
 
     #[test]
@@ -414,8 +341,7 @@ mod tests {
             save(&RealDisk, &path, b"2000").unwrap();
             let mut newest_acknowledged = 2000;
             for (left, state) in [(first, 3000), (second, 4000)] {
-                let disk = Dying { left: Arc::new(AtomicUsize::new(left)) };
-                if save(&disk, &path, state.to_string().as_bytes()).is_ok() {
+                if save(&dying(left), &path, state.to_string().as_bytes()).is_ok() {
                     newest_acknowledged = state;
                 }
                 let found = load(&RealDisk, &path, decode).unwrap().unwrap().value;

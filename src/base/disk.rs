@@ -134,4 +134,6 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 mod real;
+#[cfg(test)]
+pub(crate) mod watched;
 pub use real::RealDisk;

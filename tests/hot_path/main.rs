@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "a global allocator that counts; nothing else here")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use rocketmq::base::clock::Clock;
-use rocketmq::base::disk::{DirEntry, Disk, DiskFile, DiskLock, LockError, Open, RealDisk};
+use rocketmq::base::disk::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, LockError, Open, RealDisk};
 use rocketmq::broker::Config;
 use rocketmq::broker::cold_read::ColdReader;
 use rocketmq::broker::handles::Handles;
@@ -29,6 +29,11 @@ use rocketmq::store::{self, Store};
 use rocketmq::wire::codes::request;
 use rocketmq::wire::command::{self, Command, Value};
 use rocketmq::wire::frame::{self, FRAME_LEN_MAX, Serialization};
+
+use watched::{Step, WatchedDisk};
+
+#[path = "../../src/base/disk/watched.rs"]
+mod watched;
 
 struct Counting;
 
@@ -263,100 +268,13 @@ fn thirty_thousand_held_pulls_cost_little_and_a_message_wakes_only_those_that_wa
 }
 
 /// The real disk; writes to log files are counted.
-#[derive(Debug)]
-struct CountingDisk {
-    log_writes: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-struct CountingFile {
-    file: Arc<dyn DiskFile>,
-    writes: Option<Arc<AtomicU64>>,
-}
-
-impl DiskFile for CountingFile {
-    fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, pos)
-    }
-
-    fn try_read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-        self.file.try_read_exact_at(buf, pos)
-    }
-
-    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
-        if let Some(writes) = &self.writes {
-            writes.fetch_add(1, Ordering::Relaxed);
+fn counting_disk(log_writes: Arc<AtomicU64>) -> WatchedDisk {
+    WatchedDisk::new(move |step, path| {
+        if step == Step::Write && path.parent().is_some_and(|dir| dir.ends_with("commitlog")) {
+            log_writes.fetch_add(1, Ordering::Relaxed);
         }
-        self.file.write_all_at(buf, pos)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.file.allocate(pos, len)
-    }
-
-    fn links(&self) -> io::Result<u64> {
-        self.file.links()
-    }
-}
-
-impl Disk for CountingDisk {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let in_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
-        let writes = in_log.then(|| self.log_writes.clone());
-        Ok(Arc::new(CountingFile { file: RealDisk.open(path, how)?, writes }))
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        RealDisk.list(dir)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealDisk.exists(path)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir_all(dir)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        RealDisk.sync_file_system(path)
-    }
-
-    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
-        RealDisk.lock(path)
-    }
+        Ok(())
+    })
 }
 
 #[test]
@@ -375,7 +293,7 @@ fn sixteen_connections_with_sixteen_sends_each_cost_at_most_an_eighth_of_a_log_w
             ..Config::default()
         };
         let control = ControlRuntime::start().expect("a control runtime");
-        let disk = Arc::new(CountingDisk { log_writes: log_writes.clone() });
+        let disk = Arc::new(counting_disk(log_writes.clone()));
         let broker = Bound::bind(config, Limits::default())
             .and_then(|bound| bound.open(store_config(&dir), disk, Clock::System))
             .and_then(|opened| opened.start(control.control()))

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 
 use super::*;
-use crate::base::disk::{DirEntry, DiskFile, DiskLock, DiskSpace, LockError, Open};
+use crate::base::disk::DiskSpace;
+use crate::base::disk::watched::{Step, WatchedDisk};
 use crate::wire::codes::response;
 
 /// What a test switches on.
@@ -44,145 +45,36 @@ impl Faults {
         self.freed.notify_all();
     }
 
-    fn check_write(&self) -> io::Result<()> {
-        if Faults::is(&self.full) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        if Faults::is(&self.broken_write) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        Ok(())
-    }
-
-    fn check_sync(&self) -> io::Result<()> {
-        let mut stuck = self.stuck.lock();
-        while *stuck {
-            self.freed.wait(&mut stuck);
-        }
-        if Faults::is(&self.broken_sync) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct FaultyDisk(Arc<Faults>);
-
-#[derive(Debug)]
-struct FaultyFile {
-    file: Arc<dyn DiskFile>,
-    faults: Option<Arc<Faults>>,
-    all: Arc<Faults>,
-    is_state: bool,
-}
-
-impl DiskFile for FaultyFile {
-    fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, pos)
-    }
-
-    fn try_read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-        if Faults::is(&self.all.cold) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.file.try_read_exact_at(buf, pos)
-    }
-
-    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.check_write())?;
-        if self.is_state && Faults::is(&self.all.full_state) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.file.write_all_at(buf, pos)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.check_sync())?;
-        self.file.sync_data()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.file.allocate(pos, len)
-    }
-
-    fn links(&self) -> io::Result<u64> {
-        self.file.links()
-    }
-
-    fn next_data(&self, pos: u64) -> io::Result<Option<u64>> {
-        self.file.next_data(pos)
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let in_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
-        let faults = in_log.then(|| self.0.clone());
-        let is_state = path.parent().is_some_and(|dir| dir.ends_with("config"));
-        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, how)?, faults, all: self.0.clone(), is_state }))
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        RealDisk.list(dir)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealDisk.exists(path)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir_all(dir)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        RealDisk.sync_file_system(path)
-    }
-
-    fn space(&self, path: &Path) -> io::Result<DiskSpace> {
-        match self.0.used_percent.load(Ordering::Acquire) {
-            0 => RealDisk.space(path),
-            used => Ok(DiskSpace { total: 100 << 30, used: used << 30, free: (100 - used) << 30 }),
+    /// What a step on a file leads to.
+    fn check(&self, step: Step, path: &Path) -> io::Result<()> {
+        let in_dir = |name: &str| path.parent().is_some_and(|dir| dir.ends_with(name));
+        let broken = || io::Error::from_raw_os_error(5);
+        match step {
+            Step::TryRead if Faults::is(&self.cold) => Err(io::ErrorKind::WouldBlock.into()),
+            Step::Write if in_dir("config") && Faults::is(&self.full_state) => Err(io::ErrorKind::StorageFull.into()),
+            Step::Write if in_dir("commitlog") && Faults::is(&self.full) => Err(io::ErrorKind::StorageFull.into()),
+            Step::Write if in_dir("commitlog") && Faults::is(&self.broken_write) => Err(broken()),
+            Step::SyncData if in_dir("commitlog") => {
+                let mut stuck = self.stuck.lock();
+                while *stuck {
+                    self.freed.wait(&mut stuck);
+                }
+                if Faults::is(&self.broken_sync) { Err(broken()) } else { Ok(()) }
+            }
+            _ => Ok(()),
         }
     }
 
-    fn make_dirs(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.make_dirs(dir)
-    }
-
-    fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
-        RealDisk.lock(path)
+    fn space(&self) -> Option<DiskSpace> {
+        let used = self.used_percent.load(Ordering::Acquire);
+        (used > 0).then_some(DiskSpace { total: 100 << 30, used: used << 30, free: (100 - used) << 30 })
     }
 }
 
 fn start(name: &str, loops: usize, sync_flush: bool) -> (TestBroker, Arc<Faults>) {
-    let disk = FaultyDisk::default();
-    let faults = disk.0.clone();
+    let faults = Arc::new(Faults::default());
+    let (steps, space) = (faults.clone(), faults.clone());
+    let disk = WatchedDisk::new(move |step, path| steps.check(step, path)).with_space(move || space.space());
     let options = Options {
         loops,
         sync_flush,
