@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use super::error::{ReadError, StepError};
 use crate::base::clock::Clock;
 use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::local_time::{Civil, Zone};
 use crate::wire::message::{RecordView, java_hash, properties, sys_flag};
 
 pub(super) const HEADER_LEN: u64 = 40;
@@ -114,6 +115,7 @@ pub(super) struct IndexFindings {
 pub(super) struct Index {
     disk: Arc<dyn Disk>,
     clock: Clock,
+    zone: Zone,
     dir: PathBuf,
     slots: u32,
     entries: u32,
@@ -134,8 +136,8 @@ impl Run {
 }
 
 impl Index {
-    pub fn new(disk: Arc<dyn Disk>, clock: Clock, dir: PathBuf, slots: u32, entries: u32) -> Self {
-        Index { disk, clock, dir, slots, entries, files: Mutex::default() }
+    pub fn new(disk: Arc<dyn Disk>, clock: Clock, zone: Zone, dir: PathBuf, slots: u32, entries: u32) -> Self {
+        Index { disk, clock, zone, dir, slots, entries, files: Mutex::default() }
     }
 
     fn file_len(&self) -> u64 {
@@ -445,7 +447,8 @@ impl Index {
 
     /// Makes the next file, seeded with the end of the one before.
     fn make(&self, before: Option<&IndexFile>) -> Result<IndexFile, StepError> {
-        let mut name = file_time(self.clock.now());
+        // Local times, as Java's: whoever opens the files next takes them in the order of their names.
+        let mut name = file_time(self.zone.civil(self.clock.now()));
         let mut header = Header { next: 1, ..Header::default() };
         if let Some(before) = before {
             name = name.max(before.name + 1);
@@ -567,23 +570,11 @@ pub(super) fn keys_of(record: &RecordView<'_>, scratch: &mut String, into: &mut 
     }
 }
 
-/// A time as `yyyyMMddHHmmssSSS`, in UTC: what matters is that it is a number that grows.
-fn file_time(millis: u64) -> u64 {
-    let days = (millis / 86_400_000) as i64;
-    let of_day = millis % 86_400_000;
-    // Days to a date of the Gregorian calendar, in eras of 400 years from March on.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let date = (year * 10_000 + month * 100 + day) as u64;
-    let time = of_day / 3_600_000 * 10_000 + of_day / 60_000 % 60 * 100 + of_day / 1000 % 60;
-    (date * 1_000_000 + time) * 1000 + of_day % 1000
+/// A time as `yyyyMMddHHmmssSSS`.
+fn file_time(at: Civil) -> u64 {
+    let date = at.year as u64 * 10_000 + u64::from(at.month * 100 + at.day);
+    let time = u64::from(at.hour * 10_000 + at.minute * 100 + at.second);
+    (date * 1_000_000 + time) * 1000 + u64::from(at.millis)
 }
 
 #[cfg(test)]
@@ -593,7 +584,8 @@ mod tests {
     use crate::store::tests::Dir;
 
     fn index(dir: &Dir) -> Index {
-        Index::new(Arc::new(RealDisk), Clock::manual(1_700_000_000_000), dir.0.join("index"), 100, 400)
+        let clock = Clock::manual(1_700_000_000_000);
+        Index::new(Arc::new(RealDisk), clock, Zone::default(), dir.0.join("index"), 100, 400)
     }
 
     fn key(number: u64) -> Key {
@@ -661,8 +653,11 @@ mod tests {
 
     #[test]
     fn file_names_are_times() {
-        assert_eq!(file_time(0), 19_700_101_000_000_000);
-        assert_eq!(file_time(1_700_000_000_123), 20_231_114_221_320_123);
-        assert_eq!(file_time(951_782_400_000), 20_000_229_000_000_000);
+        let utc = |millis| file_time(Zone::default().civil(millis));
+        assert_eq!(utc(0), 19_700_101_000_000_000);
+        assert_eq!(utc(1_700_000_000_123), 20_231_114_221_320_123);
+        assert_eq!(utc(951_782_400_000), 20_000_229_000_000_000);
+        let new_york = Zone::load(&RealDisk, Some("EST5"));
+        assert_eq!(file_time(new_york.civil(1_700_000_000_123)), 20_231_114_171_320_123);
     }
 }
