@@ -175,13 +175,17 @@ fn zero_from(file: &dyn DiskFile, mut at: u64, end: u64) -> io::Result<()> {
 }
 
 /// What a record adds to its queue: topic, queue number, the unit, and the number that the record claims. `None` for
-/// records that no queue holds: halves and their roll-backs (STORE 7).
+/// records that no queue holds: halves and their roll-backs (STORE 7), and those whose topic is no name for a directory.
 pub(super) fn unit_of<'a>(record: &RecordView<'a>, delay_levels_ms: &[u64]) -> Option<(&'a str, u32, Unit, u64)> {
     let transaction = sys_flag::transaction(record.sys_flag());
     if transaction == sys_flag::TRANSACTION_PREPARED || transaction == sys_flag::TRANSACTION_ROLLBACK {
         return None;
     }
     let id = u32::try_from(record.queue_id()).ok()?;
+    // No checksum covers a topic, and one bit makes an `o` a slash: nothing is made beside or outside of the queues.
+    if record.topic().contains(['/', '\0']) || [".", ".."].contains(&record.topic()) {
+        return None;
+    }
     let (mut tags_code, mut level) = (0, 0);
     for (name, value) in properties::iter(record.properties()) {
         match name {
@@ -928,6 +932,7 @@ impl Opening {
             let index = Index::new(
                 self.disk.clone(),
                 self.clock.clone(),
+                self.config.retention.zone.clone(),
                 root.join("index"),
                 self.config.index_slots,
                 self.config.index_entries,

@@ -95,6 +95,38 @@ fn a_damaged_directory_is_opened_or_refused_and_never_harmed() {
     assert!(opened > 0 && refused > 0);
 }
 
+#[test]
+fn a_record_whose_topic_is_no_name_for_a_directory_any_more_makes_none() {
+    let disk = SimDisk::default();
+    let clock = Clock::manual(BEGIN);
+    let config = small(4096);
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    for topic in ["Two", "%RETRY%aa"] {
+        put(&store, topic, 0, &["a body".to_string()]).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    disk.damage(std::path::Path::new("/store/commitlog/00000000000000000000"), |data| {
+        for (topic, damaged) in [("Two", "Tw/"), ("%RETRY%aa", "/RETRY/..")] {
+            let at = data.windows(topic.len()).position(|bytes| bytes == topic.as_bytes()).unwrap();
+            data[at..at + topic.len()].copy_from_slice(damaged.as_bytes());
+        }
+    });
+    for name in ["consumequeue", "recovery.hint", "checkpoint"] {
+        disk.erase(&std::path::Path::new("/store").join(name));
+    }
+    let (store, _) = open(&disk, &config, &clock).unwrap();
+    assert!(store.topics().is_empty(), "{:?}", store.topics());
+    put(&store, "T", 0, &["new message".to_string()]).unwrap();
+    store.close().unwrap();
+    let strays: Vec<_> = disk.files().into_keys().filter(|path| !path.starts_with("/store")).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+    drop(store);
+    let (store, report) = open(&disk, &config, &clock).unwrap();
+    assert!(report.clean && report.units_added == 0, "{report:?}");
+    assert_eq!(read_last(&store), "new message");
+}
+
 fn read_leniently(store: &rocketmq::store::Store, queue: &rocketmq::store::Queue) {
     let mut at = queue.min();
     while at < queue.max() {
