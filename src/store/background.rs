@@ -14,6 +14,7 @@ use super::error::StepError;
 use super::index::{Key, keys_of};
 use super::log::LastRecord;
 use super::queue::{Queue, Touched};
+use super::recover::UNITS_UNKNOWN;
 use super::state::{Checkpoint, Hint};
 use super::walk::{Found, Walker};
 use super::{AppendError, Event, FlushMode, Grown, Store};
@@ -373,13 +374,13 @@ impl Store {
             indexed: state.indexed,
             last: state.last,
             checkpoint: claims,
-            units: self.0.queues.all().iter().map(|queue| queue.units_in_files()).sum(),
             index_name,
             index_header,
             ..hint.hint
         };
-        if next != hint.hint {
-            hint.write(next)?;
+        if next != hint.hint || next.units == UNITS_UNKNOWN {
+            let units = self.0.queues.all().iter().map(|queue| queue.units_in_files()).sum();
+            hint.write(Hint { units, ..next })?;
         }
         drop(hint);
         self.0.derived_durable.advance(state.queues.min(state.indexed));

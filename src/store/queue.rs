@@ -294,19 +294,52 @@ impl Queue {
             }
             (tail.first, tail.units[..len].to_vec(), tail.files)
         };
+        let before = files;
+        let wrote = self.write_units(first, &units, &mut files, touched);
+        if wrote.is_err() {
+            self.unmake(before, files);
+        }
+        wrote?;
+        touched.written.push(Written { queue: self.clone(), bytes: units.len(), files });
+        Ok(())
+    }
+
+    /// Writes encoded units from index `first` on, into files that are made where they are missing.
+    fn write_units(
+        &self,
+        first: u64,
+        units: &[u8],
+        files: &mut (u64, u64),
+        touched: &mut Touched,
+    ) -> Result<(), StepError> {
         let mut written = 0;
         while written < units.len() {
             let position = first * UNIT_LEN + written as u64;
             let in_file = position % self.files.file_size;
             let start = position - in_file;
             let len = (units.len() - written).min((self.files.file_size - in_file) as usize);
-            let file = self.open_for_write(start, in_file, &mut files, touched)?;
+            let file = self.open_for_write(start, in_file, files, touched)?;
             file.write_all_at(&units[written..written + len], in_file)
                 .map_err(|error| StepError::new("write to", self.path_of(start), error))?;
             written += len;
         }
-        touched.written.push(Written { queue: self.clone(), bytes: written, files });
         Ok(())
+    }
+
+    /// Removes the files that were made in vain, newest first and each durably, so that no power cut leaves a gap: a
+    /// queue's last file without a unit is poison to Java, and a full disk may stay full for long (STORE 13.1 rule 24).
+    fn unmake(&self, before: (u64, u64), files: (u64, u64)) {
+        let kept = if before.0 < before.1 { before.1 } else { files.0 };
+        let mut end = files.1;
+        while end > kept {
+            end -= self.files.file_size;
+            self.files.descriptors.forget(self.owner, |start| start == end);
+            let removed = self.files.disk.remove_file(&self.path_of(end));
+            if let Err(error) = removed.and_then(|()| self.files.disk.sync_dir(&self.dir())) {
+                tracing::error!("cannot remove the unfinished file {}: {error}", self.path_of(end).display());
+                return;
+            }
+        }
     }
 
     /// Drops the first `written` bytes of units, which are durable in `files`; whether none are left.

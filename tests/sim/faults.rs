@@ -173,6 +173,35 @@ fn a_full_disk_under_queues_and_index_holds_them_back_until_there_is_room_and_no
 }
 
 #[test]
+fn a_queue_file_that_finds_no_room_for_its_first_unit_does_not_stay_empty() {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, &small(16384), &Clock::manual(BEGIN)).unwrap();
+    let files = || disk.files().into_keys().filter(|path| path.starts_with("/store/consumequeue")).count();
+    // A file holds 20 units: the first is there, and two more are wanted.
+    put(&store, "T", 0, &numbered(0, 10)).unwrap();
+    store.derive_step().unwrap();
+    put(&store, "T", 0, &numbered(10, 40)).unwrap();
+    put(&store, "T", 1, &numbered(0, 1)).unwrap();
+    for _ in 0..3 {
+        disk.fail(Fault { operation: "write", path: "consumequeue", kind: ErrorKind::StorageFull, times: 1 });
+        assert!(store.derive_step().unwrap_err().is_no_space());
+        disk.fail(Fault {
+            operation: "write",
+            path: "consumequeue/T/0/00000000000000000800",
+            kind: ErrorKind::StorageFull,
+            times: 1,
+        });
+        assert!(store.derive_step().unwrap_err().is_no_space());
+        disk.heal();
+        assert_eq!(files(), 1);
+        expect(&store, 50);
+    }
+    store.derive_step().unwrap();
+    assert_eq!(files(), 4);
+    expect(&store, 50);
+}
+
+#[test]
 fn units_that_fill_the_memory_meant_for_them_refuse_messages_and_say_which_file_is_at_fault() {
     let disk = SimDisk::default();
     let config = rocketmq::store::Config { unwritten_units_len_max: 400, ..small(16384) };
