@@ -48,7 +48,7 @@ pub use crate::broker::keys as broker_conf;
 
 /// Exit code of a start that was refused or failed.
 const FAILED: u8 = 1;
-/// Exit code of a command line that cannot be understood.
+/// Exit code of a command line, or a file of `rocketmq run`, that cannot be understood.
 const USAGE: u8 = 2;
 
 static VERSION: OnceLock<&'static str> = OnceLock::new();
@@ -92,7 +92,10 @@ fn run(arguments: cli::Cli) -> ExitCode {
         cli::Command::Broker(args) => return serve("broker", &args.process, || plan::broker(&args)),
         cli::Command::Admin => return admin::run(&[]),
         cli::Command::Run(args) => {
-            return serve(&instance(&args.config), &args.process, || plan::run(&args));
+            let code = serve(&instance(&args.config), &args.process, || plan::run(&args));
+            // Another try helps against all else; the unit does not try again after this code.
+            let hopeless = code != ExitCode::SUCCESS && !plan::understands(&args.config);
+            return if hopeless { ExitCode::from(USAGE) } else { code };
         }
         cli::Command::Doctor(args) => ("doctor", doctor::run(&args).map(done)),
         cli::Command::Config(command) => ("config", config_command::run(&command).map(done)),

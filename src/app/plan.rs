@@ -150,12 +150,24 @@ pub fn broker(args: &cli::Broker) -> Result<Plan, Vec<String>> {
     plan.bounded()
 }
 
+/// A configuration file in TOML, under its name, with the environment over it.
+fn layers_of(file: &Path) -> Result<(String, layers::Layers), Vec<String>> {
+    let name = file.display().to_string();
+    let text = file::toml(file).map_err(|problem| vec![problem])?;
+    let layers = layers::load(&name, &text, layers::variables(), home().ok().as_deref())?;
+    Ok((name, layers))
+}
+
+/// Whether `rocketmq run` can read a file and knows what to run.
+pub fn understands(file: &Path) -> bool {
+    let runs = |layers: &layers::Layers| [Role::Namesrv, Role::Broker].iter().any(|role| layers.roles.contains(role));
+    layers_of(file).is_ok_and(|(_, layers)| runs(&layers))
+}
+
 /// `rocketmq run`.
 pub fn run(args: &cli::Run) -> Result<Plan, Vec<String>> {
-    let name = args.config.display().to_string();
-    let text = file::toml(&args.config).map_err(|problem| vec![problem])?;
     let home = home().ok();
-    let mut layers = layers::load(&name, &text, layers::variables(), home.as_deref())?;
+    let (name, mut layers) = layers_of(&args.config)?;
     let of_file = layers.given.iter().filter(|given| given.span.is_some()).count();
     let kept = overlays::over(&mut layers, None, home.as_deref())?;
     let mut plan = Plan { file: Some((name.clone(), of_file)), kept, ..Plan::default() };
