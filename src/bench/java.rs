@@ -18,7 +18,7 @@ use super::setup::{Setup, Target};
 use super::{BenchError, Surroundings};
 use crate::base::clock::Clock;
 use crate::base::local_time::Zone;
-use crate::client::consumer::{self, Arrived, Subscription};
+use crate::client::consumer::{self, Arrived, Consumed, Subscription};
 use crate::wire::body::ConsumeFromWhere;
 use crate::wire::codes::response;
 
@@ -69,18 +69,9 @@ pub struct ProducerArgs {
     /// Number of different tags; 0 for none
     #[arg(short = 'l', long = "tagCount", default_value_t = 0)]
     pub tags: u32,
-    /// true: message traces, which are not built
-    #[arg(short = 'm', long = "msgTraceEnable", default_value = "false")]
-    pub trace: String,
-    /// true: access control, which is not built
-    #[arg(short = 'a', long = "aclEnable", default_value = "false")]
-    pub acl: String,
-    /// Of access control
-    #[arg(long = "accessKey", hide = true)]
-    pub access_key: Option<String>,
-    /// Of access control
-    #[arg(long = "secretKey", hide = true)]
-    pub secret_key: Option<String>,
+    /// What both programs take.
+    #[command(flatten)]
+    pub both: Both,
     /// Messages to send; 0 sends on and on
     #[arg(short = 'q', long = "messageQuantity", default_value_t = 0)]
     pub quantity: u64,
@@ -93,6 +84,23 @@ pub struct ProducerArgs {
     /// true: no thread waits for an answer
     #[arg(short = 'y', long = "asyncEnable", default_value = "false")]
     pub asynchronous: String,
+}
+
+/// What `producer.sh` and `consumer.sh` take alike.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Both {
+    /// true: message traces, which are not built
+    #[arg(short = 'm', long = "msgTraceEnable", default_value = "false")]
+    pub trace: String,
+    /// true: access control, which is not built
+    #[arg(short = 'a', long = "aclEnable", default_value = "false")]
+    pub acl: String,
+    /// Of access control
+    #[arg(long = "accessKey", hide = true)]
+    pub access_key: Option<String>,
+    /// Of access control
+    #[arg(long = "secretKey", hide = true)]
+    pub secret_key: Option<String>,
     /// Milliseconds between two lines
     #[arg(long = "reportInterval", default_value_t = REPORT_INTERVAL_MS, value_parser = clap::value_parser!(u64).range(100..))]
     pub report_interval_ms: u64,
@@ -122,24 +130,17 @@ pub struct ConsumerArgs {
     /// File with the filter's expression
     #[arg(short = 'e', long, value_name = "FILE")]
     pub expression: Option<PathBuf>,
-    /// Share of messages that fail; other than 0 is not built
-    #[arg(short = 'r', long = "failRate", default_value_t = 0.0)]
+    /// Share of messages that fail, from 0.0 to 1.0, and come again later
+    #[arg(short = 'r', long = "failRate", default_value_t = 0.0, value_parser = rate)]
     pub fail_rate: f64,
-    /// true: message traces, which are not built
-    #[arg(short = 'm', long = "msgTraceEnable", default_value = "false")]
-    pub trace: String,
-    /// true: access control, which is not built
-    #[arg(short = 'a', long = "aclEnable", default_value = "false")]
-    pub acl: String,
-    /// Of access control
-    #[arg(long = "accessKey", hide = true)]
-    pub access_key: Option<String>,
-    /// Of access control
-    #[arg(long = "secretKey", hide = true)]
-    pub secret_key: Option<String>,
-    /// Milliseconds between two lines
-    #[arg(long = "reportInterval", default_value_t = REPORT_INTERVAL_MS, value_parser = clap::value_parser!(u64).range(100..))]
-    pub report_interval_ms: u64,
+    /// What both programs take.
+    #[command(flatten)]
+    pub both: Both,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.trim().parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+    rate.ok_or_else(|| "accepted is a share from 0.0 to 1.0".to_owned())
 }
 
 /// As Java reads a switch: anything but `true` is false.
@@ -147,21 +148,20 @@ fn on(text: &str) -> bool {
     text.trim().eq_ignore_ascii_case("true")
 }
 
-fn refuse(asked: &[(bool, &str)]) -> Result<(), BenchError> {
-    match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(BenchError::Usage((*what).to_owned())),
-        None => Ok(()),
+impl Both {
+    /// Refuses what is asked for and not there.
+    fn check(&self) -> Result<(), BenchError> {
+        let asked = [
+            (&self.trace, "-m true: message traces are not built yet"),
+            (&self.acl, "-a true: access control is not built yet"),
+        ];
+        let refused = asked.iter().find(|(asked, _)| on(asked));
+        refused.map_or(Ok(()), |(_, what)| Err(BenchError::Usage((*what).to_owned())))
     }
 }
 
-const NO_TRACE: &str = "-m true: message traces are not built yet";
-const NO_ACL: &str = "-a true: access control is not built yet";
-
 fn name_servers(given: Option<&String>, around: &Surroundings) -> Result<Vec<String>, BenchError> {
-    let text = given.or(around.name_servers.as_ref()).map(String::as_str).unwrap_or_default();
-    let list: Vec<String> =
-        text.split([';', ',']).map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect();
-    if list.is_empty() { Err(BenchError::NoServer) } else { Ok(list) }
+    super::servers(given.or(around.name_servers.as_ref()).map(String::as_str).unwrap_or_default())
 }
 
 /// `yyyy-MM-dd HH:mm:ss,SSS`.
@@ -308,7 +308,7 @@ impl Load for Producing {
 
 /// Runs the producer; ends only with a quantity or an error.
 pub(super) fn produce(args: &ProducerArgs, around: &Surroundings) -> Result<(), BenchError> {
-    refuse(&[(on(&args.trace), NO_TRACE), (on(&args.acl), NO_ACL)])?;
+    args.both.check()?;
     let (key, delay, asynchronous) = (on(&args.key), on(&args.delay), on(&args.asynchronous));
     let threads = if asynchronous { 1 } else { args.threads };
     println!(
@@ -336,9 +336,9 @@ pub(super) fn produce(args: &ProducerArgs, around: &Surroundings) -> Result<(), 
         counts: Sent::default(),
         refusals: BTreeMap::new(),
         snapshots: VecDeque::new(),
-        next_snapshot_ns: SNAPSHOT_NS.min(args.report_interval_ms * 1_000_000),
-        next_report_ns: args.report_interval_ms * 1_000_000,
-        report_ns: args.report_interval_ms * 1_000_000,
+        next_snapshot_ns: SNAPSHOT_NS.min(args.both.report_interval_ms * 1_000_000),
+        next_report_ns: args.both.report_interval_ms * 1_000_000,
+        report_ns: args.both.report_interval_ms * 1_000_000,
         zone: around.zone.clone(),
     };
     Engine::connect(&addrs, 0)?.run(&mut load)?;
@@ -380,6 +380,7 @@ fn templates(args: &ProducerArgs, targets: &[Target], key: bool, delay_level: Op
 struct Got {
     at_ms: u64,
     messages: u64,
+    failed: u64,
     born_rt_ms: u64,
     stored_rt_ms: u64,
     born_max_ms: u64,
@@ -388,11 +389,7 @@ struct Got {
 
 /// Runs the consumer until it is asked to stop.
 pub(super) fn consume(args: &ConsumerArgs, around: &Surroundings) -> Result<(), BenchError> {
-    refuse(&[
-        (on(&args.trace), NO_TRACE),
-        (on(&args.acl), NO_ACL),
-        (args.fail_rate != 0.0, "-r: messages that fail are not built into this consumer"),
-    ])?;
+    args.both.check()?;
     let now = Clock::System.now();
     let group = if on(&args.suffix) { format!("{}_{}", args.group, now % 100) } else { args.group.clone() };
     let null = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
@@ -411,6 +408,7 @@ pub(super) fn consume(args: &ConsumerArgs, around: &Surroundings) -> Result<(), 
         topic: args.topic.trim().to_owned(),
         expression: expression(args)?,
         from: ConsumeFromWhere::LastOffset,
+        retries: true,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| BenchError::System { what: "start the client", source })?;
@@ -425,13 +423,15 @@ pub(super) fn consume(args: &ConsumerArgs, around: &Surroundings) -> Result<(), 
         counts.stored_rt_ms += stored;
         counts.born_max_ms = counts.born_max_ms.max(born);
         counts.stored_max_ms = counts.stored_max_ms.max(stored);
-        ControlFlow::Continue(())
+        let fails = fastrand::f64() < args.fail_rate;
+        counts.failed += u64::from(fails);
+        ControlFlow::Continue(if fails { Consumed::Later } else { Consumed::Done })
     };
     runtime.block_on(async {
         let started = || println!("Consumer Started.");
         tokio::select! {
             ended = consumer::consume(what, around.stop.clone(), started, count) => Ok(ended?),
-            () = report(&counts, args.report_interval_ms) => Ok(()),
+            () = report(&counts, args.both.report_interval_ms) => Ok(()),
         }
     })
 }
@@ -467,8 +467,9 @@ async fn report(counts: &RefCell<Got>, interval_ms: u64) {
         let (Some(begin), Some(end)) = (snapshots.front(), snapshots.back()) else { continue };
         let messages = end.messages - begin.messages;
         println!(
-            "Current Time: {now} TPS: {} FAIL: 0 AVG(B2C) RT(ms): {} AVG(S2C) RT(ms): {} MAX(B2C) RT(ms): {} MAX(S2C) RT(ms): {}",
+            "Current Time: {now} TPS: {} FAIL: {} AVG(B2C) RT(ms): {} AVG(S2C) RT(ms): {} MAX(B2C) RT(ms): {} MAX(S2C) RT(ms): {}",
             per_second(messages, end.at_ms - begin.at_ms),
+            end.failed - begin.failed,
             mean(end.born_rt_ms - begin.born_rt_ms, messages),
             mean(end.stored_rt_ms - begin.stored_rt_ms, messages),
             end.born_max_ms,

@@ -16,6 +16,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
+use crate::base::keys;
 use crate::base::local_time::Zone;
 use crate::base::shutdown::Shutdown;
 use crate::client::ClientError;
@@ -106,7 +107,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1024)]
     pub size: usize,
     /// Messages per second in all; 0 sends as fast as answers come (e2e: 5000)
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = not_negative)]
     pub rate: f64,
     /// Messages per pull at most
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -115,10 +116,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub last: u64,
     /// Seconds to measure
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub seconds: f64,
     /// Seconds of load before
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
     pub warmup: f64,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
@@ -155,7 +156,7 @@ pub struct ProbeArgs {
     #[arg(long, default_value_t = 1024)]
     pub size: usize,
     /// Seconds of echo
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     pub seconds: f64,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
@@ -167,6 +168,24 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("a number of at least 1 is needed".into()),
         Ok(number) => Ok(number),
     }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "accepted is a number from 0 on".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = not_negative(text).ok().filter(|seconds| *seconds >= 0.001);
+    seconds.ok_or_else(|| "accepted is a number of seconds from 0.001 on".to_owned())
+}
+
+/// The name servers of a list.
+fn servers(text: &str) -> Result<Vec<String>, BenchError> {
+    if text.trim().is_empty() {
+        return Err(BenchError::NoServer);
+    }
+    keys::servers(text).map_err(|what| BenchError::Usage(format!("name servers {text}: {what}")))
 }
 
 /// Why nothing was measured.
@@ -260,8 +279,8 @@ pub fn run(args: Args, around: &Surroundings) -> Result<(), BenchError> {
 }
 
 fn window(args: &LoadArgs) -> Window {
-    let begin = (args.warmup.max(0.0) * 1e9) as u64;
-    Window { begin, end: begin + (args.seconds.max(0.001) * 1e9) as u64 }
+    let begin = (args.warmup * 1e9) as u64;
+    Window { begin, end: begin.saturating_add((args.seconds * 1e9) as u64) }
 }
 
 fn shape(args: &LoadArgs, rate: f64) -> Shape {
@@ -269,7 +288,7 @@ fn shape(args: &LoadArgs, rate: f64) -> Shape {
 }
 
 fn targets(setup: &Setup, args: &LoadArgs) -> Result<Vec<Target>, BenchError> {
-    let namesrv: Vec<String> = args.namesrv.split([';', ',']).filter(|addr| !addr.is_empty()).map(Into::into).collect();
+    let namesrv = if args.broker.is_some() { Vec::new() } else { servers(&args.namesrv)? };
     setup.targets(&namesrv, args.broker.as_deref(), &args.topic, args.queues)
 }
 

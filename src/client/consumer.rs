@@ -1,6 +1,6 @@
 //! A member of a consumer group, as far as tools and example programs need one: heartbeats, its share of the queues
-//! (Java's even split), long pulls, saved offsets, goodbye. Concurrent consumption of one topic by tags; what becomes of a
-//! message is the caller's. INTEROP 06 §4 (pull), §8 (groups). Knows no role of this process.
+//! (Java's even split), long pulls, saved offsets, goodbye. Concurrent consumption of one topic by tags, and of what the
+//! group gave back; what becomes of a message is the caller's. INTEROP 06 §4 (pull), §8 (groups). Knows no role of this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -19,7 +19,7 @@ use crate::wire::body::{
 };
 use crate::wire::codes::{request, response};
 use crate::wire::command::Value;
-use crate::wire::message::properties::java_hash;
+use crate::wire::message::properties::{self, java_hash};
 use crate::wire::message::{RecordView, records};
 
 /// How long a call may take, as Java's clients wait.
@@ -36,6 +36,10 @@ const BALANCE_INTERVAL: Duration = Duration::from_secs(2);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two saves of the offsets.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// What the name of a group's retry topic begins with.
+const RETRY_PREFIX: &str = "%RETRY%";
+/// How often a message may be given back before it is a dead letter, as in Java.
+const RECONSUME_TIMES_MAX: i64 = 16;
 /// Before a failed pull is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 
@@ -52,6 +56,17 @@ pub struct Subscription {
     pub expression: String,
     /// Where a group without an offset begins: the first or the last message.
     pub from: ConsumeFromWhere,
+    /// Whether what was given back comes again, out of the group's retry topic.
+    pub retries: bool,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consumed {
+    /// It is done.
+    Done,
+    /// It is to come again, later and later.
+    Later,
 }
 
 /// A message that came, and the queue it came from.
@@ -65,14 +80,16 @@ pub struct Arrived<'a> {
     pub ends: (i64, i64),
 }
 
-/// A queue: the broker's name and its number there.
-type QueueName = (String, i32);
+/// A queue: its topic, the broker's name and its number there.
+type QueueName = (String, String, i32);
 
 #[derive(Debug)]
 struct Assigned {
     addr: String,
     next: i64,
     committed: i64,
+    /// When it is pulled again after something failed.
+    again: Option<Instant>,
 }
 
 /// What came back for a queue.
@@ -87,7 +104,7 @@ pub async fn consume(
     what: Subscription,
     mut stop: Shutdown,
     on_started: impl FnOnce(),
-    mut on_message: impl FnMut(Arrived<'_>) -> ControlFlow<()>,
+    mut on_message: impl FnMut(Arrived<'_>) -> ControlFlow<(), Consumed>,
 ) -> Result<(), ClientError> {
     let mut member = Member::new(what);
     match member.balance().await {
@@ -103,7 +120,7 @@ pub async fn consume(
         tokio::select! {
             () = stop.stopped() => break,
             Some(pulled) = member.pulls.join_next() => match pulled {
-                Ok(pulled) => if member.take(pulled, &mut on_message).is_break() { break },
+                Ok(pulled) => if member.take(pulled, &mut on_message).await.is_break() { break },
                 Err(error) => tracing::error!("a pull ended badly: {error}"),
             },
             _ = balance.tick() => if let Err(error) = member.balance().await {
@@ -156,28 +173,18 @@ impl Member {
 
     /// Tells the brokers of this member, asks who else there is, and takes its share of the queues.
     async fn balance(&mut self) -> Result<(), ClientError> {
-        let mut failed = None;
-        let mut route = None;
-        for name_server in &self.what.name_servers {
-            match self.client.route(name_server, &self.what.topic, TIMEOUT).await {
-                Ok(found) => {
-                    route = Some(found);
-                    break;
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        let Some(route) = route else { return failed.map_or(Ok(()), Err) };
-        let mut queues: Vec<(QueueName, String)> = Vec::new();
-        for data in route.queue_datas.iter().filter(|data| data.perm & 4 != 0) {
-            let broker = route.broker_datas.iter().find(|broker| broker.broker_name == data.broker_name);
-            let Some(addr) = broker.and_then(|broker| broker.broker_addrs.get(&0)) else { continue };
-            queues.extend((0..data.read_queue_nums).map(|id| ((data.broker_name.clone(), id), addr.clone())));
-        }
-        queues.sort();
+        let queues = self.queues(&self.what.topic).await?;
         let brokers: BTreeSet<String> = queues.iter().map(|(_, addr)| addr.clone()).collect();
         let members = self.members(&brokers).await?;
-        let mine: BTreeMap<QueueName, String> = share(&queues, &members, &self.id).iter().cloned().collect();
+        let mut mine: BTreeMap<QueueName, String> = share(&queues, &members, &self.id).iter().cloned().collect();
+        if self.what.retries {
+            match self.queues(&self.retry_topic()).await {
+                Ok(queues) => mine.extend(share(&queues, &members, &self.id).iter().cloned()),
+                // Brokers make it when they hear of the group.
+                Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
         if self.assigned.keys().any(|queue| !mine.contains_key(queue)) {
             // Whoever has these queues next begins where this member stopped.
             self.commit().await;
@@ -186,10 +193,39 @@ impl Member {
         for (queue, addr) in mine {
             if !self.assigned.contains_key(&queue) {
                 let next = self.begin(&addr, &queue).await?;
-                self.assigned.insert(queue, Assigned { addr, next, committed: next });
+                self.assigned.insert(queue, Assigned { addr, next, committed: next, again: None });
             }
         }
         Ok(())
+    }
+
+    /// The queues of a topic that can be read, each with the address of its master, in their order.
+    async fn queues(&self, topic: &str) -> Result<Vec<(QueueName, String)>, ClientError> {
+        let mut failed = None;
+        let mut route = None;
+        for name_server in &self.what.name_servers {
+            match self.client.route(name_server, topic, TIMEOUT).await {
+                Ok(found) => {
+                    route = Some(found);
+                    break;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        let Some(route) = route else { return failed.map_or(Ok(Vec::new()), Err) };
+        let mut queues: Vec<(QueueName, String)> = Vec::new();
+        for data in route.queue_datas.iter().filter(|data| data.perm & 4 != 0) {
+            let broker = route.broker_datas.iter().find(|broker| broker.broker_name == data.broker_name);
+            let Some(addr) = broker.and_then(|broker| broker.broker_addrs.get(&0)) else { continue };
+            let name = |id| (topic.to_owned(), data.broker_name.clone(), id);
+            queues.extend((0..data.read_queue_nums).map(|id| (name(id), addr.clone())));
+        }
+        queues.sort();
+        Ok(queues)
+    }
+
+    fn retry_topic(&self) -> String {
+        format!("{RETRY_PREFIX}{}", self.what.group)
     }
 
     /// The members of the group, after this one has said that it is there.
@@ -222,10 +258,16 @@ impl Member {
             topic: self.what.topic.clone(),
             ..SubscriptionData::default()
         };
+        let retries = SubscriptionData {
+            sub_string: "*".to_owned(),
+            sub_version: self.sub_version,
+            topic: self.retry_topic(),
+            ..SubscriptionData::default()
+        };
         let consumer = ConsumerData {
             consume_from_where: self.what.from,
             group_name: self.what.group.clone(),
-            subscription_data_set: BTreeSet::from([subscription]),
+            subscription_data_set: std::iter::once(subscription).chain(self.what.retries.then_some(retries)).collect(),
             ..ConsumerData::default()
         };
         let heartbeat = HeartbeatData {
@@ -241,48 +283,59 @@ impl Member {
     async fn begin(&self, addr: &str, queue: &QueueName) -> Result<i64, ClientError> {
         let ext = [
             ("consumerGroup", Value::Str(&self.what.group)),
-            ("topic", Value::Str(&self.what.topic)),
-            ("queueId", Value::I64(queue.1.into())),
+            ("topic", Value::Str(&queue.0)),
+            ("queueId", Value::I64(queue.2.into())),
         ];
         let answer = self.client.request(addr, request::QUERY_CONSUMER_OFFSET, &ext, b"", TIMEOUT).await?;
         if let Some(offset) = answer.i64("offset").filter(|_| answer.code == response::SUCCESS) {
             return Ok(offset);
         }
-        let id = QueueId(queue.1.unsigned_abs());
-        let end = match self.what.from {
-            ConsumeFromWhere::FirstOffset => self.client.min_offset(addr, &self.what.topic, id, TIMEOUT).await?,
-            _ => self.client.max_offset(addr, &self.what.topic, id, TIMEOUT).await?,
+        let id = QueueId(queue.2.unsigned_abs());
+        let from_first = self.what.from == ConsumeFromWhere::FirstOffset || queue.0.starts_with(RETRY_PREFIX);
+        let end = match from_first {
+            true => self.client.min_offset(addr, &queue.0, id, TIMEOUT).await?,
+            false => self.client.max_offset(addr, &queue.0, id, TIMEOUT).await?,
         };
         Ok(end.0 as i64)
     }
 
     /// Starts a pull for every queue without one.
     fn pull_idle(&mut self) {
-        for (queue, assigned) in &self.assigned {
+        for (queue, assigned) in &mut self.assigned {
             if self.pulling.insert(queue.clone()) {
+                let is_own = queue.0 == self.what.topic;
                 let pull = Pull {
                     client: self.client.clone(),
                     addr: assigned.addr.clone(),
                     group: self.what.group.clone(),
-                    topic: self.what.topic.clone(),
-                    expression: self.what.expression.clone(),
+                    topic: queue.0.clone(),
+                    expression: if is_own { self.what.expression.clone() } else { "*".to_owned() },
                     sub_version: self.sub_version,
                     offset: assigned.next,
                 };
-                let queue = queue.clone();
-                self.pulls.spawn(async move { Pulled { answer: pull.run(queue.1).await, queue } });
+                let (queue, again) = (queue.clone(), assigned.again.take());
+                self.pulls.spawn(async move {
+                    if let Some(again) = again {
+                        sleep_until(again).await;
+                    }
+                    Pulled { answer: pull.run(queue.2).await, queue }
+                });
             }
         }
     }
 
-    fn take(&mut self, pulled: Pulled, on_message: &mut impl FnMut(Arrived<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+    async fn take(
+        &mut self,
+        pulled: Pulled,
+        on_message: &mut impl FnMut(Arrived<'_>) -> ControlFlow<(), Consumed>,
+    ) -> ControlFlow<()> {
         let Pulled { queue, answer } = pulled;
         self.pulling.remove(&queue);
         let Some(assigned) = self.assigned.get_mut(&queue) else { return ControlFlow::Continue(()) };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                tracing::warn!("{} queue {}: {error}", queue.0, queue.1);
+                tracing::warn!("{} of {} queue {}: {error}", queue.0, queue.1, queue.2);
                 return ControlFlow::Continue(());
             }
         };
@@ -294,10 +347,18 @@ impl Member {
                 match record {
                     Ok(record) => {
                         let offset = record.queue_offset();
-                        on_message(Arrived { broker_name: &queue.0, record, ends })?;
+                        let back = GiveBack::new(&self.what.group, &queue.0, &record);
+                        if on_message(Arrived { broker_name: &queue.1, record, ends })? == Consumed::Later
+                            && let Err(error) = back.send(&self.client, &assigned.addr).await
+                        {
+                            // It is pulled once more, as if it had not come yet.
+                            tracing::warn!("a message was not given back: {error}");
+                            assigned.again = Some(Instant::now() + RETRY_PAUSE);
+                            return ControlFlow::Continue(());
+                        }
                         assigned.next = offset + 1;
                     }
-                    Err(error) => tracing::error!("{} queue {}: {error}", queue.0, queue.1),
+                    Err(error) => tracing::error!("{} of {} queue {}: {error}", queue.0, queue.1, queue.2),
                 }
             }
         }
@@ -310,13 +371,16 @@ impl Member {
         for (queue, assigned) in self.assigned.iter_mut().filter(|(_, queue)| queue.next != queue.committed) {
             let ext = [
                 ("consumerGroup", Value::Str(&self.what.group)),
-                ("topic", Value::Str(&self.what.topic)),
-                ("queueId", Value::I64(queue.1.into())),
+                ("topic", Value::Str(&queue.0)),
+                ("queueId", Value::I64(queue.2.into())),
                 ("commitOffset", Value::I64(assigned.next)),
             ];
             match self.client.call(&assigned.addr, request::UPDATE_CONSUMER_OFFSET, &ext, b"", TIMEOUT).await {
                 Ok(_) => assigned.committed = assigned.next,
-                Err(error) => tracing::warn!("the offset of {} queue {} was not saved: {error}", queue.0, queue.1),
+                Err(error) => {
+                    let (topic, broker, id) = queue;
+                    tracing::warn!("the offset of {topic}, {broker} queue {id}, was not saved: {error}");
+                }
             }
         }
     }
@@ -328,6 +392,35 @@ impl Member {
                 tracing::info!("no goodbye, the broker forgets this member by itself: {error}");
             }
         }
+    }
+}
+
+/// A message that its group is to have again (CONSUMER_SEND_MSG_BACK, INTEROP 06 §9).
+struct GiveBack<'a> {
+    group: &'a str,
+    topic: &'a str,
+    phy_offset: i64,
+    id: &'a str,
+}
+
+impl<'a> GiveBack<'a> {
+    fn new(group: &'a str, topic: &'a str, record: &RecordView<'a>) -> GiveBack<'a> {
+        let id = record.property(properties::UNIQ_KEY).unwrap_or_default();
+        GiveBack { group, topic, phy_offset: record.phy_offset(), id }
+    }
+
+    async fn send(&self, client: &Client, addr: &str) -> Result<(), ClientError> {
+        let ext = [
+            ("group", Value::Str(self.group)),
+            ("offset", Value::I64(self.phy_offset)),
+            // The broker waits longer from time to time.
+            ("delayLevel", Value::I64(0)),
+            ("originMsgId", Value::Str(self.id)),
+            ("originTopic", Value::Str(self.topic)),
+            ("unitMode", Value::Bool(false)),
+            ("maxReconsumeTimes", Value::I64(RECONSUME_TIMES_MAX)),
+        ];
+        client.call(addr, request::CONSUMER_SEND_MSG_BACK, &ext, b"", TIMEOUT).await.map(drop)
     }
 }
 

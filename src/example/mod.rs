@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
-use crate::client::consumer::{self, Arrived, Subscription};
+use crate::client::consumer::{self, Arrived, Consumed, Subscription};
 use crate::client::shown::Message;
 use crate::client::{Client, ClientError};
 use crate::wire::body::{ConsumeFromWhere, TopicRouteData};
@@ -186,6 +186,7 @@ pub fn consume(name_servers: &[String], stop: Shutdown, out: &mut dyn Write) -> 
         topic: TOPIC.to_owned(),
         expression: "*".to_owned(),
         from: ConsumeFromWhere::FirstOffset,
+        retries: false,
     };
     let out = RefCell::new(out);
     let failed = RefCell::new(None);
@@ -201,7 +202,8 @@ pub fn consume(name_servers: &[String], stop: Shutdown, out: &mut dyn Write) -> 
     };
     let on_message = |arrived: Arrived<'_>| {
         let message = Message::new(&arrived.record, arrived.broker_name, Some(arrived.ends));
-        print(format_args!("ConsumeMessageThread_{CONSUMER_GROUP}_1 Receive New Messages: [{}] ", message.text()))
+        print(format_args!("ConsumeMessageThread_{CONSUMER_GROUP}_1 Receive New Messages: [{}] ", message.text()))?;
+        ControlFlow::Continue(Consumed::Done)
     };
     let started = || {
         // What cannot be printed now, the first message cannot either.

@@ -215,6 +215,59 @@ fn the_benchmarks_take_javas_flags_and_print_javas_lines() {
 }
 
 #[test]
+fn the_benchmark_consumer_fails_the_share_that_it_is_told_and_has_those_messages_again() {
+    let home = Folder::new("fail-rate");
+    let ports = Ports::free();
+    let (namesrv, broker) = (ports.namesrv.to_string(), ports.broker.to_string());
+    let mut command = crate::harness::rocketmq(home.path());
+    command.args(["dev", "--namesrv-port", &namesrv, "--broker-port", &broker]);
+    let server = Server::watch(command.env("ROCKETMQ__BROKER__STORE__DELAY_LEVELS", "1s 1s 1s 1s"));
+    server.wait_for(crate::harness::READY);
+    let address = format!("127.0.0.1:{namesrv}");
+    let produce = |count: &str| {
+        let mut command = old_command("sh", "benchmark/producer.sh", &home);
+        let output = command.args(["-n", &address, "-q", count]).output().expect("a shell");
+        assert!(output.status.success(), "{output:?}");
+    };
+    produce("1");
+    let consumer = |more: &[&str]| {
+        let mut command = old_command("sh", "benchmark/runclass.sh", &home);
+        command.args(["org.apache.rocketmq.example.benchmark.Consumer", "-n", &address, "-g", "failing"]).args(more);
+        Server::watch(&mut command)
+    };
+    let failing = consumer(&["-r", "1.0", "--reportInterval", "200"]);
+    failing.wait_for("Consumer Started.");
+    produce("20");
+    // Twenty messages fail, come again a second later, and fail again.
+    let ends = || -> i64 {
+        let line = ["admin", "topicStatus", "-n", &address, "-t", "%RETRY%failing", "--output", "json"];
+        let said = crate::harness::run(home.path(), &line);
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).unwrap_or_default();
+        rows.iter().filter_map(|row| row["maxOffset"].as_i64()).sum()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ends() < 40 {
+        assert!(std::time::Instant::now() < deadline, "{} of 40 came to the retry topic: {}", ends(), failing.said());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let told = failing.said();
+    let failed: u64 =
+        told.split(" FAIL: ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum();
+    assert!(failed > 0, "{told}");
+    failing.stop();
+    for (flags, told) in [
+        (&["-r", "2"] as &[&str], "accepted is a share from 0.0 to 1.0"),
+        (&["-f", "SQL92", "-e", "x"], "-f SQL92: TAG is accepted; filters in SQL are not built yet"),
+    ] {
+        let mut command = old_command("sh", "benchmark/runclass.sh", &home);
+        command.args(["org.apache.rocketmq.example.benchmark.Consumer", "-n", &address]).args(flags);
+        let output = command.output().expect("a shell");
+        assert!(!output.status.success() && stderr(&output).contains(told), "{output:?}");
+    }
+    server.stop();
+}
+
+#[test]
 fn what_old_wrappers_ask_for_by_an_unknown_class_is_refused_by_name() {
     let home = Folder::new("class");
     let output = old_command("sh", "bin/tools.sh", &home).arg("org.example.Nothing").output().expect("a shell");
