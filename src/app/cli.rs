@@ -153,7 +153,7 @@ pub struct Dev {
 }
 
 /// `rocketmq namesrv`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Namesrv {
     /// A name server's .properties file
     #[arg(short = 'c', long = "config-file", alias = "configFile", value_name = "FILE")]
@@ -176,7 +176,7 @@ pub struct Namesrv {
 }
 
 /// `rocketmq broker`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Broker {
     /// Name servers: HOST:PORT, several separated by semicolons; wins over namesrvAddr and NAMESRV_ADDR
     #[arg(short = 'n', long = "namesrv", alias = "namesrvAddr", value_name = "A:9876;B:9876")]

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cli::{Config, ConfigFile, Fold, PropertiesOf};
+use super::cli::{self, Config, ConfigFile, Fold, PropertiesOf};
 use super::file::{self, is_toml};
 use super::keys::{Outcome, Table};
 use super::layers::{self, DEFAULTS, Layers};
 use super::overlays::{self, Kept};
+use super::plan::{self, BrokerPlan, Plan};
 use super::properties::Entry;
 use super::settings::{Role, SETTINGS};
 use super::{broker_conf, explain, fold, lint, migrate, namesrv_conf};
@@ -31,13 +32,38 @@ fn check(args: &ConfigFile) -> Result<(), Vec<String>> {
     if is_toml(&args.file) {
         let layers = load(&args.file)?;
         let roles: Vec<_> = layers.roles.iter().map(|role| format!("[{}]", section(*role))).collect();
+        could_start(&start_of_toml(&args.file)?)?;
         println!("{name}: can be used, with {}", roles.join(", "));
         return Ok(());
     }
-    let (_, outcome) = read(args)?;
-    outcome.warnings.iter().for_each(|warning| println!("{name}:{warning}"));
-    outcome.unused.iter().for_each(|unused| println!("{name}: changes nothing here: {unused}"));
+    let plan = start_of_java(args)?;
+    could_start(&plan)?;
+    plan.unused.iter().for_each(|unused| println!("{name}: changes nothing here: {unused}"));
     println!("{name}: can be used");
+    Ok(())
+}
+
+/// What a start from a file in TOML would do.
+fn start_of_toml(file: &Path) -> Result<Plan, Vec<String>> {
+    plan::run(&cli::Run { config: file.to_owned(), process: cli::Process::default() })
+}
+
+/// What a start from a Java file would do.
+fn start_of_java(args: &ConfigFile) -> Result<Plan, Vec<String>> {
+    let (config, data) = (Some(args.file.clone()), args.data.clone());
+    match args.role {
+        PropertiesOf::Broker => plan::broker(&cli::Broker { config, data, ..cli::Broker::default() }),
+        PropertiesOf::Namesrv => plan::namesrv(&cli::Namesrv { config, data, ..cli::Namesrv::default() }),
+    }
+}
+
+/// What the settings contradict together refuses a start as well; what it would warn of is printed.
+fn could_start(plan: &Plan) -> Result<(), Vec<String>> {
+    let problems = plan.check();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    plan.warnings.iter().for_each(|warning| println!("{warning}"));
     Ok(())
 }
 
@@ -47,25 +73,60 @@ fn show(args: &ConfigFile) -> Result<(), Vec<String>> {
     }
     let (mut layers, home) = (load(&args.file)?, home());
     overlays::over(&mut layers, args.data.as_deref(), home.as_deref())?;
+    let decided = start_of_toml(&args.file).map(|plan| decided(&plan)).unwrap_or_default();
     for row in SETTINGS.iter().filter(|row| layers.roles.contains(&row.role()) || !row.role().starts()) {
         let shipped = DEFAULTS.iter().find_map(|(_, text)| explain::comment(text, row));
         match (layers.effective(row), shipped.as_ref().and_then(|(_, line)| line.split_once(" = "))) {
             (Some(given), _) => println!("{} = {}  # {}", row.path, given.written, given.origin),
             (None, Some((name, value))) if !name.starts_with('#') => println!("{} = {value}  # default", row.path),
-            (None, _) => println!("# {} is not given", row.path),
+            (None, _) => {
+                let found =
+                    decided.iter().find(|found| found.role == row.role() && row.keys().any(|key| key == found.key));
+                match found.and_then(|found| Some((row.unit.write(&found.value)?, &found.why))) {
+                    Some((written, why)) => println!("{} = {written}  # {why}", row.path),
+                    None => println!("# {} is not given", row.path),
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// What only the machine or the rest of the settings decide when the file does not.
-const DECIDED_LATER: [&str; 5] = ["brokerIP1", "brokerName", "namesrvAddr", "storePathCommitLog", "storePathRootDir"];
+/// A value that only the machine, its environment or the rest of the settings decide when the file does not.
+struct Decided {
+    role: Role,
+    key: &'static str,
+    value: String,
+    why: String,
+}
+
+/// What a start would take where nothing is given.
+fn decided(plan: &Plan) -> Vec<Decided> {
+    let mut found = Vec::new();
+    let mut say = |role, key, value: String, why: &str| {
+        if !value.is_empty() {
+            found.push(Decided { role, key, value, why: why.to_owned() });
+        }
+    };
+    if let Some(plan) = &plan.namesrv {
+        say(Role::Namesrv, "data", plan.data.display().to_string(), "below the home folder");
+    }
+    if let Some(BrokerPlan { config, store, advertised, .. }) = &plan.broker {
+        say(Role::Broker, "brokerName", config.broker_name.clone(), "the name of this machine");
+        say(Role::Broker, "brokerIP1", advertised.address.to_string(), &advertised.reason);
+        say(Role::Broker, "namesrvAddr", config.namesrv_addrs.join(";"), plan::NAMESRV_ADDR);
+        say(Role::Broker, "storePathRootDir", store.root.display().to_string(), "below the home folder");
+        say(Role::Broker, "storePathCommitLog", store.commit_log_dir().display().to_string(), "below storePathRootDir");
+    }
+    found
+}
 
 /// A Java file: every key that does something with its value and where it is from, then those that do nothing.
 fn show_properties(args: &ConfigFile) -> Result<(), Vec<String>> {
     let (entries, outcome) = read(args)?;
     let environment = layers::environment(home().as_deref())?;
     let (role, shown, kept) = effective(args, &entries, &environment)?;
+    let decided = decided(&start_of_java(args)?);
     for (key, value) in shown {
         let of_file = entries.iter().rev().find(|entry| same_key(args.role, &entry.key) == key);
         let of_environment = environment
@@ -81,11 +142,17 @@ fn show_properties(args: &ConfigFile) -> Result<(), Vec<String>> {
             }
             (_, Some(given), _) => given.origin.to_string(),
             (.., Some(entry)) => format!("{}:{}", args.file.display(), entry.line),
-            _ if DECIDED_LATER.contains(&key) => {
-                println!("# {key} is not given");
-                continue;
-            }
-            _ => "default".to_owned(),
+            _ => match decided.iter().find(|found| found.role == role && found.key == key) {
+                Some(found) => {
+                    println!("{key} = {}  # {}", found.value, found.why);
+                    continue;
+                }
+                None if value.is_empty() => {
+                    println!("# {key} is not given");
+                    continue;
+                }
+                None => "default".to_owned(),
+            },
         };
         println!("{key} = {value}  # {origin}");
     }

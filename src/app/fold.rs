@@ -6,7 +6,7 @@ use std::path::Path;
 use super::layers::{self, Layers, Origin};
 use super::properties::Entry;
 use super::settings::Setting;
-use crate::base::changes::Change;
+use crate::base::changes::{Change, printable};
 
 use super::overlays::{Kept, LOG_LEVEL, utc};
 
@@ -27,7 +27,7 @@ pub fn toml(name: &str, text: &str, layers: &Layers, home: Option<&Path>) -> Str
         if layers.effective(given.setting).is_none_or(|effective| effective.origin != given.origin) {
             continue; // Changed again later.
         }
-        let comment = format!("# Changed by {by} on {at}, was {was}.");
+        let comment = format!("# Changed by {by} on {at}, was {}.", printable(was));
         let of_file =
             layers.given.iter().find(|other| other.setting.path == given.setting.path && other.span.is_some());
         match of_file.and_then(|other| other.span.clone()) {
@@ -124,6 +124,7 @@ pub fn entries(mut entries: Vec<Entry>, kept: &[Kept]) -> (Vec<Entry>, Vec<Strin
             // No line of the file says so.
             entries.push(Entry { line: 0, key: key.clone(), value: value.clone() });
         }
+        let (value, was) = (printable(value), printable(was));
         notes.push(format!("# {key}={value}: changed by {by} on {}, was {was}", utc(*at)));
     }
     (entries, notes, level)

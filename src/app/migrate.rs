@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::keys::{Does, Table, nearest};
 use super::properties::Entry;
 use super::settings::{Role, SETTINGS, Setting, Unit};
+use crate::base::changes::printable;
 
 /// The result of a migration.
 #[derive(Debug)]
@@ -40,7 +41,8 @@ struct Migration<'a> {
 
 impl Migration<'_> {
     fn entry<T>(&mut self, entry: &Entry, table: &Table<T>) {
-        let shown = format!("{}={}", entry.key, entry.value.trim());
+        // A value with a line break in it must not end the comment that it is told in.
+        let shown = format!("{}={}", printable(&entry.key), printable(entry.value.trim()));
         let Some(row) = table.row(&entry.key) else {
             let unused = table.unused.iter().find(|(_, keys)| keys.split_whitespace().any(|key| key == entry.key));
             self.notes.push(match unused {
@@ -172,5 +174,15 @@ mod tests {
         assert!(migrated.problems[0].starts_with("b.conf:1: aclEnable=true: access control is not built yet"));
         assert!(migrated.problems.iter().any(|problem| problem.starts_with("b.conf:3: flushDiskType=NEVER")));
         assert!(!migrated.text.contains("\nmode"));
+    }
+
+    #[test]
+    fn a_line_break_in_a_value_stays_in_its_comment() {
+        let text = b"x\\ny=1\\nname = 1\naclEnable=a\\nb\nregionId=r\\nq\nmessageDelayLevel=1s\\n2s\n";
+        let entries = properties::parse(text).expect("well formed");
+        let migrated = to_toml("b.conf", &entries, Role::Broker, &broker_conf::TABLE);
+        assert!(migrated.text.contains("# x\\ny=1\\nname = 1  (line 1: no key of Java's"), "{}", migrated.text);
+        let read = layers::parse("b.toml", &migrated.text, std::iter::empty(), None).expect(&migrated.text);
+        assert_eq!(read.given.len(), 2, "{}", migrated.text);
     }
 }

@@ -73,7 +73,7 @@ pub struct BrokerPlan {
 }
 
 /// Environment variable with the name servers, as for Java.
-const NAMESRV_ADDR: &str = "NAMESRV_ADDR";
+pub const NAMESRV_ADDR: &str = "NAMESRV_ADDR";
 
 /// Broker name of `dev`.
 const DEV_BROKER: &str = "broker-a";

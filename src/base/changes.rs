@@ -256,8 +256,8 @@ impl fmt::Display for Told {
     }
 }
 
-/// A text from afar on one line, as it goes into the log and into answers.
-fn printable(text: &str) -> Cow<'_, str> {
+/// A text from afar on one line, as it goes into logs, answers and comments.
+pub fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) { text.escape_debug().to_string().into() } else { text.into() }
 }
 

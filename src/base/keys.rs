@@ -268,7 +268,8 @@ pub fn servers(text: &str) -> Result<Vec<String>, String> {
 
 fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
-        let host_fits = !host.is_empty() && !host.contains([' ', '/', '@']);
+        let is_foreign = |c: char| c.is_whitespace() || c.is_control() || ['/', '@'].contains(&c);
+        let host_fits = !host.is_empty() && !host.contains(is_foreign);
         host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }

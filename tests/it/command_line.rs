@@ -85,6 +85,7 @@ fn files_that_are_not_what_they_should_be_are_one_line_each_with_what_to_do() {
     for (name, bytes) in files {
         std::fs::write(home.join(name), bytes).expect("ours");
     }
+    home.file("large.toml", "[instance]\nmemory_limit = \"128MiB\"\n[broker.send]\nmax_message_size = \"100MiB\"\n");
     let names = home.names();
     let check = |args: &str, line: &str| {
         refused(&run(home.path(), &args.split(' ').collect::<Vec<_>>()), 1, &[line]);

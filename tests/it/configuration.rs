@@ -60,6 +60,24 @@ fn every_effective_value_is_shown_with_its_origin_and_explained() {
     assert!(shown.contains("broker.flush.mode = \"sync\"  # x.toml:2\n"), "{shown}");
     assert!(shown.contains("broker.cluster = \"DefaultCluster\"  # default\n"), "{shown}");
     assert!(!shown.contains("namesrv."), "only the roles of the file: {shown}");
+    home.file("x.conf", "brokerClusterName=c\nbrokerIP1=127.0.0.1\n");
+    let with_name_server = |file: &str| {
+        let mut command = crate::harness::rocketmq(home.path());
+        let output = command.args(["config", "show", file]).env("NAMESRV_ADDR", "a:1;b:2").output().expect("it starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let decided =
+        [("broker.name_servers = [\"a:1\", \"b:2\"]", "NAMESRV_ADDR"), ("broker.name = ", "the name of this machine")];
+    let more = [("broker.advertise = \"", "address of "), ("broker.store.data = \"~/store\"", "default")];
+    let java = [("namesrvAddr = a:1;b:2  # ", "NAMESRV_ADDR"), ("brokerIP1 = 127.0.0.1  # ", "x.conf:2")];
+    for (file, lines) in [("x.toml", &decided), ("x.toml", &more), ("x.conf", &java)] {
+        let shown = with_name_server(file);
+        for (begin, origin) in lines {
+            let line =
+                shown.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin} in {shown}"));
+            assert!(line.contains(origin), "{origin}: {line}");
+        }
+    }
     let told = run(home.path(), &["config", "explain", "flushDiskType"]).stdout;
     assert!(told.contains("broker.flush.mode") && told.contains("ROCKETMQ__BROKER__FLUSH__MODE"), "{told}");
     let said = run(home.path(), &["config", "explain", "flushDiskTyp"]);
