@@ -7,9 +7,10 @@ use serde_json::{Value as Json, json};
 
 use super::Failure;
 use super::arguments::Arguments;
-use super::namesrv::{print_properties, property};
+use super::namesrv::print_properties;
 use super::output::Output;
 use super::session::{Session, brokers_of, read};
+use crate::base::properties;
 use crate::wire::body::{ClusterInfo, ConsumeStatsList, KVTable};
 use crate::wire::codes::request;
 use crate::wire::command::Value;
@@ -213,7 +214,7 @@ pub(super) fn get_config(session: &Session, given: &Arguments, out: &mut Output<
 }
 
 pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
-    let text = property(given.need("key")?, given.need("value")?);
+    let text = properties::line(given.need("key")?, given.need("value")?);
     let brokers = match (given.get("brokerAddr"), given.get("clusterName"), given.bool("updateAllBroker")?) {
         (None, Some(cluster), Some(true)) => session.members(cluster)?,
         (broker, cluster, _) => session.brokers(broker, cluster)?,

@@ -77,7 +77,7 @@ pub(super) fn print_properties(addr: &str, text: &[u8], out: &mut Output<'_>) ->
 
 pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
     let (key, value) = (given.need("key")?, given.need("value")?);
-    let answers = session.tell_all(request::UPDATE_NAMESRV_CONFIG, &[], property(key, value).as_bytes())?;
+    let answers = session.tell_all(request::UPDATE_NAMESRV_CONFIG, &[], properties::line(key, value).as_bytes())?;
     let told: Vec<_> =
         answers.iter().filter_map(|(addr, answer)| Some(format!("{addr}: {}", answer.remark.as_ref()?))).collect();
     let servers: Vec<&str> = session.name_servers()?.addrs().collect();
@@ -86,12 +86,6 @@ pub(super) fn update_config(session: &Session, given: &Arguments, out: &mut Outp
     out.line(format_args!("{key} : {value}"))?;
     told.iter().try_for_each(|told| out.line(format_args!("  {told}")))?;
     out.record(json!({"nameServers": servers, "key": key, "value": value, "told": told}))
-}
-
-/// A line of a properties text.
-pub(super) fn property(key: &str, value: &str) -> String {
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace('\n', "\\n");
-    format!("{}={}\n", escaped(key), escaped(value))
 }
 
 pub(super) fn update_kv(session: &Session, given: &Arguments, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -188,11 +182,5 @@ mod tests {
         for bad in ["", "a", "a:", "a:x", "a:4;", ":4", "a:-1"] {
             assert!(check_order_conf(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_property_survives_the_parser() {
-        let text = property("key", "C:\\x\ny");
-        assert_eq!(properties::parse(text.as_bytes()).map(|entries| entries[0].value.clone()), Ok("C:\\x\ny".into()));
     }
 }

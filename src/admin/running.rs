@@ -33,7 +33,7 @@ pub(super) fn status(session: &Session, given: &Arguments, out: &mut Output<'_>)
     for connection in online.connection_set {
         let info = match running_info(session, group, &connection.client_id, stacks) {
             Ok(info) => info,
-            // The others are still worth asking; this one is told of on stderr.
+            // The others are still worth asking.
             Err(failure) => {
                 out.line(format_args!("{} did not answer: {failure}", connection.client_id))?;
                 continue;

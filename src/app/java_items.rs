@@ -55,7 +55,7 @@ pub fn print_broker(args: &cli::Broker) -> Result<(), Vec<String>> {
     known.push(("haListenPort", plan.config.listen_port.saturating_add(1).to_string()));
     known.push(("rocketmqHome", std::env::var("ROCKETMQ_HOME").unwrap_or_default()));
     let entries = entries(args.config.as_deref())?;
-    let items = BROKER.iter().filter(|item| args.print_config_items || item.important);
+    let items = BROKER.into_iter().flatten().filter(|item| args.print_config_items || item.important);
     let at = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref()).civil(Clock::System.now());
     let Civil { year, month, day, hour, minute, second, .. } = at;
     let before = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} INFO main - ");
@@ -76,7 +76,7 @@ pub fn print_namesrv(args: &cli::Namesrv) -> Result<(), Vec<String>> {
     let at = Zone::load(&RealDisk, std::env::var("TZ").ok().as_deref()).civil(Clock::System.now());
     let Civil { hour, minute, second, millis, .. } = at;
     let before = format!("{hour:02}:{minute:02}:{second:02}.{millis:03} [main] INFO RocketmqNamesrvConsole - ");
-    print(NAMESRV.iter(), &before, &known, &entries)
+    print(NAMESRV.into_iter().flatten(), &before, &known, &entries)
 }
 
 fn print<'a>(
@@ -114,7 +114,9 @@ fn entries(file: Option<&Path>) -> Result<Vec<Entry>, Vec<String>> {
 }
 
 /// The items of a broker: those of Java's configurations of the broker, of its two ends of the network and of its store.
-const BROKER: &[Item] = &[
+const BROKER: [&[Item]; 3] = [BROKER_FIRST, SERVER, BROKER_REST];
+
+const BROKER_FIRST: &[Item] = &[
     item("rocketmqHome", ""),
     important("namesrvAddr", ""),
     important("brokerIP1", ""),
@@ -196,19 +198,10 @@ const BROKER: &[Item] = &[
     item("autoDeleteUnusedStats", "false"),
     item("isolateLogEnable", "false"),
     item("listenPort", "10911"),
-    item("serverWorkerThreads", "8"),
-    item("serverCallbackExecutorThreads", "0"),
-    item("serverSelectorThreads", "3"),
-    item("serverOnewaySemaphoreValue", "256"),
-    item("serverAsyncSemaphoreValue", "64"),
-    item("serverChannelMaxIdleTimeSeconds", "120"),
-    item("serverSocketSndBufSize", "0"),
-    item("serverSocketRcvBufSize", "0"),
-    item("writeBufferHighWaterMark", "0"),
-    item("writeBufferLowWaterMark", "0"),
-    item("serverSocketBacklog", "1024"),
-    item("serverPooledByteBufAllocatorEnable", "true"),
-    item("useEpollNativeSelector", "false"),
+];
+
+/// And behind those of the end that listens.
+const BROKER_REST: &[Item] = &[
     item("clientWorkerThreads", "4"),
     counted("clientCallbackExecutorThreads", |cpus| cpus),
     item("clientOnewaySemaphoreValue", "65535"),
@@ -303,15 +296,8 @@ const BROKER: &[Item] = &[
     item("scheduleAsyncDeliverMaxResendNum2Blocked", "3"),
 ];
 
-/// The items of a name server.
-const NAMESRV: &[Item] = &[
-    item("rocketmqHome", ""),
-    item("kvConfigPath", ""),
-    item("configStorePath", ""),
-    item("productEnvName", "center"),
-    item("clusterTest", "false"),
-    item("orderMessageEnable", "false"),
-    item("listenPort", "9876"),
+/// The items of the end of the network that listens, of either role.
+const SERVER: &[Item] = &[
     item("serverWorkerThreads", "8"),
     item("serverCallbackExecutorThreads", "0"),
     item("serverSelectorThreads", "3"),
@@ -327,6 +313,19 @@ const NAMESRV: &[Item] = &[
     item("useEpollNativeSelector", "false"),
 ];
 
+/// The items of a name server.
+const NAMESRV: [&[Item]; 2] = [NAMESRV_FIRST, SERVER];
+
+const NAMESRV_FIRST: &[Item] = &[
+    item("rocketmqHome", ""),
+    item("kvConfigPath", ""),
+    item("configStorePath", ""),
+    item("productEnvName", "center"),
+    item("clusterTest", "false"),
+    item("orderMessageEnable", "false"),
+    item("listenPort", "9876"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,18 +333,21 @@ mod tests {
     #[test]
     fn every_item_is_a_key_that_is_known_and_the_important_ones_are_javas() {
         let unknown: Vec<_> = BROKER
-            .iter()
+            .into_iter()
+            .flatten()
             .map(|item| item.name)
             .filter(|name| !super::super::broker_conf::TABLE.names().any(|known| known == *name))
             .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
         let unknown: Vec<_> = NAMESRV
-            .iter()
+            .into_iter()
+            .flatten()
             .map(|item| item.name)
             .filter(|name| !crate::namesrv::config::TABLE.names().any(|known| known == *name))
             .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
-        assert_eq!((BROKER.len(), BROKER.iter().filter(|item| item.important).count()), (186, 35));
-        assert_eq!(NAMESRV.len(), 20);
+        let important = BROKER.into_iter().flatten().filter(|item| item.important).count();
+        assert_eq!((BROKER.into_iter().flatten().count(), important), (186, 35));
+        assert_eq!(NAMESRV.into_iter().flatten().count(), 20);
     }
 }

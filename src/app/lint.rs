@@ -55,7 +55,9 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Vec<String>> {
     let is_config = |path: &PathBuf| {
         path.extension().is_some_and(|kind| ["toml", "properties", "conf"].iter().any(|known| kind == *known))
     };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_config).collect();
+    let files: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut files = files.map_err(fail)?;
+    files.retain(is_config);
     files.sort();
     Ok(files)
 }
@@ -166,7 +168,10 @@ impl Member {
         }
         let ha = self.get("haListenPort").and_then(|port| port.parse().ok()).filter(|port| *port > 0);
         let ha = ha.unwrap_or(port.saturating_add(1));
-        ports.extend([(port.saturating_sub(2), "its VIP port (listenPort - 2)"), (ha, "its HA port (listenPort + 1)")]);
+        if self.get("vipChannel") != Some("false") {
+            ports.push((port.saturating_sub(2), "its VIP port (listenPort - 2)"));
+        }
+        ports.push((ha, "its HA port (listenPort + 1)"));
         ports
     }
 

@@ -298,3 +298,25 @@ fn hint(report: &mut Report, broker: &BrokerPlan, namesrv: Option<&NamesrvPlan>)
 fn told(error: impl ToString) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_hangs_ends_with_its_limit_and_says_that_the_next_start_recovers() {
+        let (release, hangs) = mpsc::channel::<()>();
+        let hanging = move || hangs.recv().map_err(|error| error.to_string());
+        let told = within(Duration::from_millis(1), hanging).expect_err("nobody releases it");
+        assert!(
+            told.contains("not done within 0 s; the process ends as in a crash, and the next start recovers"),
+            "{told}"
+        );
+        drop(release);
+        assert_eq!(
+            within(Duration::from_secs(60), || Err("a failed step".to_owned())),
+            Err("a failed step".to_owned())
+        );
+        assert_eq!(within(Duration::from_secs(60), || Ok(())), Ok(()));
+    }
+}

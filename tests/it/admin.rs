@@ -128,6 +128,19 @@ fn mqadmin_is_the_same_program_and_the_environment_names_the_name_server() {
 }
 
 #[test]
+fn a_command_starts_within_twenty_milliseconds() {
+    let home = Folder::new("quick");
+    // A busy machine makes some starts slow; it makes none fast.
+    let took = || {
+        let began = std::time::Instant::now();
+        assert_eq!(run(home.path(), &["admin", "help"]).code, Some(0));
+        began.elapsed()
+    };
+    let mut times = (0..100).map(|_| took());
+    assert!(times.any(|time| time < std::time::Duration::from_millis(20)), "a hundred starts took longer");
+}
+
+#[test]
 fn help_lists_every_command_and_every_flag() {
     let home = Folder::new("admin-help");
     let all = run(home.path(), &["admin", "help"]);
