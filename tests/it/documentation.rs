@@ -16,12 +16,24 @@ fn every_command_of_the_readme_and_the_docs_runs() {
         let text = fs::read_to_string(&page).expect("a page");
         let commands = commands(&text);
         assert!(!commands.is_empty() || !text.contains("```sh"), "{}: no command found", page.display());
+        every_block_is_run_somewhere(&page, &text);
         let mut reader = Reader::new(&page);
         commands.iter().for_each(|typed| match typed {
             Typed::Here(line) => reader.types(line),
-            Typed::Java(line) if page.ends_with("migrate.md") => reader.asks_java(line),
-            Typed::Java(_) => {}
+            Typed::Java(line) => reader.asks_java(line),
         });
+    }
+}
+
+/// Which blocks of which pages are run: by this test, by tests/interop/monitor.rs, by tests/packages/booted.
+const BLOCKS: &[(&str, &str)] =
+    &[("```sh", ""), ("```text", "migrate.md"), ("```sh prometheus", "monitor.md"), ("```bash", "install.md")];
+
+fn every_block_is_run_somewhere(page: &Path, text: &str) {
+    let fences = text.lines().map(str::trim).filter(|line| line.starts_with("```"));
+    for opening in fences.step_by(2) {
+        let is_run = BLOCKS.iter().any(|(kind, name)| *kind == opening && (name.is_empty() || page.ends_with(name)));
+        assert!(is_run, "{}: nobody runs what stands in a block `{opening}`", page.display());
     }
 }
 
