@@ -1,9 +1,10 @@
-//! Seeded workloads with a power cut at any disk operation, also during recovery; afterwards everything that was durable
-//! is there, in order, under its numbers, and the store goes on.
+//! Seeded workloads with a power cut, a full disk or a failing one at any disk operation, also during recovery; afterwards
+//! everything that was durable is there, in order, under its numbers, and the store goes on.
 //!
 //! `SIM_CRASH_POINTS` says how many (default 300), `SIM_SEED` from which seed on.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use rocketmq::base::clock::Clock;
 use rocketmq::base::position::QueueId;
@@ -214,7 +215,11 @@ impl Run {
         let mut disk = SimDisk::default();
         let mut crashes = 0;
         while crashes < points {
-            disk.crash_after(self.rng.u64(1..120), self.rng.u64(..));
+            let after = self.rng.u64(1..120);
+            match [None, Some(ErrorKind::StorageFull), Some(ErrorKind::Other)][self.rng.usize(..3)] {
+                None => disk.crash_after(after, self.rng.u64(..)),
+                Some(kind) => disk.fail_after(after, kind),
+            }
             if let Ok((store, report)) = open(&disk, &self.config, &self.clock) {
                 if verbose() {
                     println!("{crashes}: {report:?}");
@@ -230,7 +235,8 @@ impl Run {
                     );
                 }
             } else {
-                assert!(disk.is_crashed(), "seed {}: a start is refused only by the crash", self.seed);
+                let hurt = disk.is_crashed() || disk.failed().is_some();
+                assert!(hurt, "seed {}: a start is refused only by the crash or the fault", self.seed);
             }
             let loss = Loss::any(&mut self.rng);
             if verbose() {
@@ -241,9 +247,15 @@ impl Run {
                     }
                 }
             }
-            disk = disk.after(loss, &mut self.rng);
             crashes += 1;
+            if !disk.is_crashed() && self.rng.bool() {
+                // The process alone starts again, on what a failed sync has left behind.
+                disk.forget_failure();
+                continue;
+            }
+            disk = disk.after(loss, &mut self.rng);
         }
+        disk.forget_failure();
         // Two starts in a row find the same, the index is complete, and a clean stop is one.
         for clean in [false, true] {
             let (store, report) =

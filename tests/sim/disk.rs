@@ -113,6 +113,12 @@ impl SimDisk {
         state.fail_at = Some((state.operations + after, kind));
     }
 
+    /// Nothing is to fail any more and no power is to be lost, and no operation has failed.
+    pub fn forget_failure(&self) {
+        let mut state = self.state();
+        (state.crash_at, state.fail_at, state.failed) = (None, None, None);
+    }
+
     /// Which operation that was; `None` while it is still to come.
     pub fn failed(&self) -> Option<(String, PathBuf)> {
         self.state().failed.clone()
@@ -173,7 +179,7 @@ impl SimDisk {
         state.durable.retain(|other, _| !other.starts_with(path));
     }
 
-    /// Writes to files whose path contains `part` are counted by the whole disk.
+    /// Writes to files so far, those that failed as well.
     pub fn writes(&self) -> u64 {
         self.state().writes
     }
