@@ -492,10 +492,17 @@ impl Collector {
         let total = |counted: &Counted| counted.1.total();
         page.each(&SEND_BACK, limited(back.iter(), limit, labels, other(), minute));
         page.each(&SENT_BACK, limited(back.iter(), limit, labels, other(), total));
-        // A pair without dead letters has a 0, so that its first one is an increase.
+        // A pair without dead letters has a 0, so that its first one is an increase, be it before the group commits anything.
         let mut dead: BTreeMap<String, u64> = dead.into_iter().map(|(key, counter)| (key, counter.total())).collect();
-        for pair in pairs.iter().filter(|pair| !pair.topic.starts_with(RETRY_PREFIX)) {
-            dead.entry(format!("{}@{}", pair.topic, pair.group)).or_default();
+        let online = self.handles.clients.consumer_groups();
+        let subscribed = online
+            .iter()
+            .flat_map(|(group, of)| of.subscriptions.keys().map(move |topic| (topic.as_str(), group.as_str())));
+        let known = pairs.iter().map(|pair| (&*pair.topic, &*pair.group)).chain(subscribed);
+        let topics = self.handles.topics.table();
+        for (topic, group) in known.filter(|(topic, _)| !topic.starts_with(RETRY_PREFIX) && topics.get(topic).is_some())
+        {
+            dead.entry(format!("{topic}@{group}")).or_default();
         }
         let dead: Vec<_> = dead.into_iter().collect();
         let labels = |(key, _): &(String, u64)| labels_of(key);
@@ -827,6 +834,17 @@ mod tests {
         let after = Scrape::again(&collector, 100).0;
         assert!(!after.contains("GONE") && !after.contains("group=\"H\""), "{after}");
         assert!(after.contains("topic=\"KEPT\",group=\"G\""));
+    }
+
+    #[test]
+    fn who_subscribes_has_no_dead_letters_before_the_first() {
+        let broker = Broker::new("metrics-dead");
+        broker.handles.topics.create_in_send("T", "TBW102", 4, false).unwrap();
+        let beat = br#"{"clientID":"c","consumerDataSet":[{"groupName":"G","messageModel":"CLUSTERING","subscriptionDataSet":[{"subString":"*","topic":"T"},{"subString":"*","topic":"%RETRY%G"},{"subString":"*","topic":"GONE"}]}]}"#;
+        assert_eq!(broker.call(1, request::HEART_BEAT, &[], beat).code, 0);
+        let scrape = Scrape::of(&broker, 100);
+        assert_eq!(scrape.get("rocketmq_group_dead_letters_total", &[]), Some("0"), "{}", scrape.0);
+        assert_eq!(scrape.get("rocketmq_group_dead_letters_total", &["topic=\"T\",group=\"G\""]), Some("0"));
     }
 
     #[test]
