@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::base::shutdown::Shutdown;
 use crate::client::{Client, ClientError, Response};
+use crate::net::control::kept_up;
 use crate::wire::body::{DataVersion, KVTable};
 use crate::wire::codes::request;
 use crate::wire::command::Value;
@@ -191,7 +192,11 @@ impl Registration {
             for server in listed.iter().filter(|server| !is_listed(&served, server)) {
                 let (this, server) = (self.clone(), server.clone());
                 let (topics, shutdown) = (topics.clone(), shutdown.clone());
-                tasks.spawn(async move { this.keep_registered(&server, &topics, shutdown).await });
+                tasks.spawn(kept_up("the registration at a name server", move || {
+                    let (this, server) = (this.clone(), server.clone());
+                    let (topics, shutdown) = (topics.clone(), shutdown.clone());
+                    async move { this.keep_registered(&server, &topics, shutdown).await }
+                }));
             }
             served = listed;
             tokio::select! {

@@ -16,7 +16,7 @@ use crate::base::disk::Disk;
 use crate::base::progress::Progress;
 use crate::base::pulse::Pulse;
 use crate::base::shutdown::{self, Shutdown};
-use crate::net::control::Control;
+use crate::net::control::{Control, kept_up};
 use crate::net::limits::Limits;
 use crate::net::mailbox::Mailboxes;
 use crate::net::server::{self, Counts, ServerError};
@@ -205,10 +205,11 @@ impl Opened {
         let (stop, stopped) = shutdown::channel();
         let identity = identity(&config);
         let handle = control.handle().clone();
-        let tasks = vec![
-            handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped),
-            handle.spawn(every_ten_seconds(handles.clone(), mailboxes, stopped)),
-        ];
+        let registering = handles.registration.start(identity.clone(), handles.topics.clone(), &handle, &stopped);
+        let looking = handles.clone();
+        let every_ten_seconds = move || every_ten_seconds(looking.clone(), mailboxes.clone(), stopped.clone());
+        let tasks =
+            vec![registering, handle.spawn(kept_up("what the broker does every ten seconds", every_ten_seconds))];
         Ok(Running {
             handles,
             control: handle,

@@ -29,6 +29,21 @@ pub const BLOCKING_THREADS_MAX: usize = 4;
 /// none and the system gives none; while there is one, the call waits for it.
 const BLOCKING_THREAD_STAYS: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// Pause before a long-lived task that panicked is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs a long-lived task to its end. One that panics, which only ends a task of this runtime, is said and started anew:
+/// a broker whose registrations had ended would go on without clients.
+pub async fn kept_up<F: Future<Output = ()> + Send + 'static>(what: &'static str, task: impl Fn() -> F) {
+    while let Err(error) = tokio::spawn(task()).await {
+        if error.is_cancelled() {
+            return;
+        }
+        tracing::error!("{what} failed on a panic, which is in the log above, and is started again: {error}");
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
 /// The runtime could not be started.
 #[derive(Debug, Error)]
 #[error("cannot start the control runtime: {0}; check the limits on threads and open files (ulimit -u, ulimit -n)")]
@@ -124,5 +139,24 @@ impl Control {
             drop((permit, room));
         });
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_long_lived_task_that_panics_is_started_again_and_one_that_ends_is_not() {
+        let control = ControlRuntime::start().unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        control.control().handle().block_on(kept_up("a task that fails once on purpose", move || {
+            let run = counted.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(run > 0, "the first run fails on purpose") }
+        }));
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
     }
 }
