@@ -397,16 +397,28 @@ impl Topics {
         &self.settings
     }
 
-    /// Changes `autoCreateTopicEnable`; the template is made if it is not there. Blocks on the disk.
-    pub fn set_auto_create(&self, auto_create: bool) -> Result<(), TopicError> {
+    /// Changes `autoCreateTopicEnable`; the template is made, with so many queues, if it is not there. Blocks on the disk.
+    pub fn set_auto_create(&self, auto_create: bool, queues: u32) -> Result<(), TopicError> {
         if auto_create {
-            let settings = TopicSettings { auto_create_topic_enable: true, ..self.settings.clone() };
+            let settings = TopicSettings {
+                auto_create_topic_enable: true,
+                default_topic_queue_nums: queues,
+                ..self.settings.clone()
+            };
             for template in settings.built_in().into_iter().filter(|topic| topic.topic_name == DEFAULT_TOPIC) {
                 self.create_if_missing(template)?;
             }
         }
         self.auto_create.store(auto_create, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Changes `defaultTopicQueueNums`: the queues of the template, if it is there. A start would not, since the template is
+    /// in the file by then. Blocks on the disk.
+    pub fn set_template_queues(&self, queues: u32) -> Result<(), TopicError> {
+        let Some(template) = self.get(DEFAULT_TOPIC) else { return Ok(()) };
+        let wanted = TopicConfig { read_queue_nums: queues, write_queue_nums: queues, ..TopicConfig::clone(&template) };
+        self.change(DEFAULT_TOPIC, |_| Ok(Change::Put(wanted))).map(drop)
     }
 
     /// Counts a change that is not in the table, such as the broker's permission: name servers look at the version only.

@@ -48,7 +48,7 @@ const ROWS: &[Row] = &[
     ("cleanResourceInterval", AtOnce, |s| s.store.retention.interval_ms.to_string()),
     ("clusterTopicEnable", AfterRestart, |s| s.broker.cluster_topic_enable.to_string()),
     ("configBlackList", AtOnce, |s| s.broker.config_black_list.join(";")),
-    ("defaultTopicQueueNums", AfterRestart, |s| s.broker.default_topic_queue_nums.to_string()),
+    ("defaultTopicQueueNums", AtOnce, |s| s.broker.default_topic_queue_nums.to_string()),
     ("deleteCommitLogFilesInterval", AtOnce, |s| s.store.retention.log_file_pause_ms.to_string()),
     ("deleteConsumeQueueFilesInterval", AtOnce, |s| s.store.retention.queue_file_pause_ms.to_string()),
     ("deleteFileBatchMax", AtOnce, |s| s.store.retention.files_max.to_string()),
@@ -171,8 +171,8 @@ async fn announce(handles: &Arc<Handles>, before: &Config) {
     handles.appender.rules_changed();
     let config = handles.config.get();
     let told = |config: &Config| {
-        let servers = config.namesrv_addrs.clone();
-        (config.broker_permission, config.register_name_server_period_ms, config.force_register, servers)
+        let (servers, queues) = (config.namesrv_addrs.clone(), config.default_topic_queue_nums);
+        (config.broker_permission, config.register_name_server_period_ms, config.force_register, servers, queues)
     };
     if told(before) != told(&config) {
         handles.registration.settings_changed().await;
@@ -232,8 +232,12 @@ fn asked(handles: &Handles, body: &[u8], by: &str) -> Result<Vec<Told>, Refusal>
 
 /// What is written somewhere else when the settings change.
 fn consequences(handles: &Handles, before: &Config, after: &Config) -> Result<(), String> {
+    if before.default_topic_queue_nums != after.default_topic_queue_nums {
+        handles.topics.set_template_queues(after.default_topic_queue_nums).map_err(|error| error.to_string())?;
+    }
     if before.auto_create_topic_enable != after.auto_create_topic_enable {
-        handles.topics.set_auto_create(after.auto_create_topic_enable).map_err(|error| error.to_string())?;
+        let (enabled, queues) = (after.auto_create_topic_enable, after.default_topic_queue_nums);
+        handles.topics.set_auto_create(enabled, queues).map_err(|error| error.to_string())?;
     }
     if before.broker_permission != after.broker_permission {
         handles.topics.touch().map_err(|error| error.to_string())?;
@@ -339,6 +343,9 @@ mod tests {
         assert!(broker.handles.topics.create_in_send("t", "TBW102", 4, false).is_err());
         assert_eq!(broker.call(1, UPDATE_BROKER_CONFIG, &[], b"autoCreateTopicEnable=true").code, 0);
         assert!(broker.handles.topics.create_in_send("t", "TBW102", 4, false).is_ok());
+        assert_eq!(broker.call(1, UPDATE_BROKER_CONFIG, &[], b"defaultTopicQueueNums=3").code, 0);
+        let made = broker.handles.topics.create_in_send("u", "TBW102", 4, false).unwrap().topic;
+        assert_eq!((made.write_queue_nums, made.read_queue_nums), (3, 3), "the template has fewer now");
     }
 
     #[test]
