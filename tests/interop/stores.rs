@@ -55,6 +55,17 @@ fn the_group_goes_on(folder: &Path, namesrv: &str) {
     assert_eq!(messages(&heard).len(), 5, "nothing older comes again");
 }
 
+/// A message of a store that was closed cleanly is found by its key and its unique key: by the index of whoever left it.
+fn is_found(folder: &Path, namesrv: &str, sent: &Event) {
+    let (unique, key) = (text(sent, "msgId"), text(sent, "key"));
+    let asked = [("group", "asking_group"), ("topic", "handed_over"), ("unique", unique), ("key", key)];
+    let heard = consume_at(namesrv, folder, CLIENT, "query", &asked).finish();
+    for how in ["by_unique", "by_key"] {
+        let found: Vec<_> = of_kind(&heard, how).iter().map(|it| (number(it, "queue"), number(it, "offset"))).collect();
+        assert_eq!(found, [(number(sent, "queue"), number(sent, "offset"))], "{how} {key}");
+    }
+}
+
 fn java_serves_what_we_left(version: &str, left: Left) {
     let folder = Folder::new("ours-then-java");
     let store = folder.path().join("store");
@@ -76,6 +87,9 @@ fn java_serves_what_we_left(version: &str, left: Left) {
     let _broker = JavaServer::broker(version, folder.path(), "broker", &store, &namesrv.address.to_string(), &SIZES);
     wait_for_route(namesrv.address, "handed_over", &["broker-a"]);
     the_group_goes_on(folder.path(), &namesrv.address.to_string());
+    if left == Left::Cleanly {
+        is_found(folder.path(), &namesrv.address.to_string(), &sent[0]);
+    }
 }
 
 fn we_serve_what_java_left(version: &str, left: Left) {
@@ -96,6 +110,7 @@ fn we_serve_what_java_left(version: &str, left: Left) {
     is_served_whole(&sent, &consume_at(&address.to_string(), folder.path(), CLIENT, "pull", &reader).finish());
     if left == Left::Cleanly {
         the_group_goes_on(folder.path(), &address.to_string());
+        is_found(folder.path(), &address.to_string(), &sent[0]);
     }
     broker.stops_well();
 }
