@@ -192,8 +192,6 @@ pub fn java(folder: &Path) -> Command {
         .args(OPENS)
         .args(QUICK)
         .arg(format!("-Duser.home={}", folder.display()))
-        // Java knows nothing of TMPDIR.
-        .arg(format!("-Djava.io.tmpdir={}", std::env::temp_dir().display()))
         .arg("-Dfile.encoding=UTF-8")
         .current_dir(folder);
     command

@@ -10,8 +10,13 @@ use crate::peers::{Client, Event, Folder, JavaServer, PATIENCE, java_reads, numb
 
 const CLIENT: Client = Client::Java("4.9.7");
 
-/// Small files, so that the log and the queues have several; the same for both brokers.
-const SIZES: [(&str, &str); 2] = [("mappedFileSizeCommitLog", "65536"), ("mappedFileSizeConsumeQueue", "2000")];
+/// Small files, so that log, queues and index have several; the same for both brokers.
+const SIZES: [(&str, &str); 4] = [
+    ("mappedFileSizeCommitLog", "65536"),
+    ("mappedFileSizeConsumeQueue", "2000"),
+    ("maxHashSlotNum", "1000"),
+    ("maxIndexNum", "400"),
+];
 
 const SENDS: [(&str, &str); 6] =
     [("sync", "400"), ("async", "200"), ("batch", "20"), ("selector", "20"), ("big", "20"), ("tags", "TagA,TagB")];
@@ -196,7 +201,7 @@ fn a_store_that_lost_its_oldest_files_is_handed_over(version: &str, ours_first: 
     let hours = (0..24).map(|hour| format!("{hour:02}")).collect::<Vec<_>>().join(";");
     let mut lines = SIZES.to_vec();
     lines.extend([("fileReservedTime", "0"), ("deleteWhen", &hours), ("cleanResourceInterval", "500")]);
-    lines.extend([("maxHashSlotNum", "1000"), ("maxIndexNum", "400"), ("deleteCommitLogFilesInterval", "1")]);
+    lines.push(("deleteCommitLogFilesInterval", "1"));
     let log_files = || files(&store.join("commitlog")).len();
     let (_namesrv, address) = our_namesrv(&folder);
     let address_text = address.to_string();

@@ -78,7 +78,8 @@ impl Tool {
             Tool::Java(machine) => machine.ask(&words, lines),
             Tool::Ours => {
                 let mut command = rocketmq();
-                command.arg("admin").args(words).current_dir(cluster.folder());
+                // Java's writes bodies to /tmp wherever that is said to be.
+                command.arg("admin").args(words).current_dir(cluster.folder()).env_remove("TMPDIR");
                 let text = if lines > 0 { beginning(&mut command, lines) } else { whole(&mut command) };
                 String::from_utf8_lossy(&text).into_owned()
             }
