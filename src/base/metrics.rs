@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_page_has_help_type_and_escaped_labels_and_nothing_for_metrics_without_series() {
         let mut page = Page::default();
-        page.each(&TIMES, [(Labels::none(), 0); 0]);
+        page.each(&TIMES, std::iter::empty::<(Labels, u64)>());
         page.each(
             &GAUGE,
             [(Labels::of("a", 1).and("b", "x\"y\\z\nä"), 1.5), (Labels::of("a", "").and("b", "%RETRY%G"), -3.0)],
