@@ -1,6 +1,7 @@
 //! A member of a consumer group, as far as tools and example programs need one: heartbeats, its share of the queues
-//! (Java's even split), long pulls, saved offsets, goodbye. Concurrent consumption of one topic by tags, and of what the
-//! group gave back; what becomes of a message is the caller's. INTEROP 06 §4 (pull), §8 (groups). Knows no role of this process.
+//! (Java's even split), long pulls, saved offsets, goodbye; and the answers that brokers and tools ask of a member.
+//! Concurrent consumption of one topic by tags, and of what the group gave back; what becomes of a message is the
+//! caller's. INTEROP 06 §4 (pull), §8 (groups). Knows no role of this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -10,15 +11,16 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Client, ClientError, Response};
-use crate::base::clock::Clock;
+use super::{Asked, Client, ClientError, Response};
+use crate::base::clock::{Clock, Millis};
 use crate::base::position::QueueId;
 use crate::base::shutdown::Shutdown;
 use crate::wire::body::{
-    ConsumeFromWhere, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, ProducerData, SubscriptionData,
+    ConsumeFromWhere, ConsumerData, ConsumerRunningInfo, GetConsumerListByGroupResponseBody, GetConsumerStatusBody,
+    HeartbeatData, MessageQueue, ProcessQueueInfo, ProducerData, ResetOffsetBody, SubscriptionData,
 };
 use crate::wire::codes::{request, response};
-use crate::wire::command::Value;
+use crate::wire::command::{VERSION, Value, version_name};
 use crate::wire::message::properties::{self, java_hash};
 use crate::wire::message::{RecordView, records};
 
@@ -29,9 +31,10 @@ const SUSPEND: Duration = Duration::from_secs(15);
 const PULL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages of one pull.
 const PULL_COUNT: i64 = 32;
-/// Between two looks at the group's members and the topic's queues. Java looks every 20 s and is told of changes; here
-/// nobody listens for that.
-const BALANCE_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two looks at the group's members and the topic's queues (Java's value): changes of the group are told.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(20);
+/// Least time between two looks, however often a change is told: a group that starts tells of each member (Java's value).
+const BALANCE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two heartbeats: brokers forget a member after two minutes.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two saves of the offsets.
@@ -40,7 +43,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_PREFIX: &str = "%RETRY%";
 /// How often a message may be given back before it is a dead letter, as in Java.
 const RECONSUME_TIMES_MAX: i64 = 16;
-/// Before a failed pull is tried again.
+/// Before a failed pull or look is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 
 /// What to consume.
@@ -88,13 +91,24 @@ struct Assigned {
     addr: String,
     next: i64,
     committed: i64,
+    /// Which pull is awaited, if one is; what any other brings is stale.
+    pulling: Option<u64>,
     /// When it is pulled again after something failed.
     again: Option<Instant>,
+    pulled_at: Millis,
+    consumed_at: Millis,
+}
+
+impl Assigned {
+    fn new(addr: String, next: i64) -> Assigned {
+        Assigned { addr, next, committed: next, pulling: None, again: None, pulled_at: 0, consumed_at: 0 }
+    }
 }
 
 /// What came back for a queue.
 struct Pulled {
     queue: QueueName,
+    number: u64,
     answer: Result<Response, ClientError>,
 }
 
@@ -106,14 +120,21 @@ pub async fn consume(
     on_started: impl FnOnce(),
     mut on_message: impl FnMut(Arrived<'_>) -> ControlFlow<(), Consumed>,
 ) -> Result<(), ClientError> {
-    let mut member = Member::new(what);
-    match member.balance().await {
-        // A topic may be made later.
-        Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) => tracing::warn!("{error}"),
-        started => started?,
-    }
+    let (client, mut asked) = Client::listening();
+    let mut member = Member::new(what, client);
+    let until_next = match member.balance().await {
+        Ok(until_next) => until_next,
+        // A topic may be made later, and a broker that is away keeps nobody from the others.
+        Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) || !member.heard.is_empty() => {
+            tracing::warn!("{error}");
+            RETRY_PAUSE
+        }
+        Err(error) => return Err(error),
+    };
+    let mut balance_at = Instant::now() + until_next;
     on_started();
-    let mut balance = every(BALANCE_INTERVAL);
+    let mut balanced_at = Instant::now();
+    let mut heartbeat = every(HEARTBEAT_INTERVAL);
     let mut commit = every(COMMIT_INTERVAL);
     loop {
         member.pull_idle();
@@ -123,9 +144,18 @@ pub async fn consume(
                 Ok(pulled) => if member.take(pulled, &mut on_message).await.is_break() { break },
                 Err(error) => tracing::error!("a pull ended badly: {error}"),
             },
-            _ = balance.tick() => if let Err(error) = member.balance().await {
-                tracing::warn!("the queues cannot be shared out anew: {error}");
+            Some(asked) = asked.recv() => if member.answer(&asked).await {
+                balance_at = balance_at.min(balanced_at + BALANCE_PAUSE);
             },
+            () = sleep_until(balance_at) => {
+                let until_next = member.balance().await.unwrap_or_else(|error| {
+                    tracing::warn!("the queues cannot be shared out anew: {error}");
+                    RETRY_PAUSE
+                });
+                balanced_at = Instant::now();
+                balance_at = balanced_at + until_next;
+            },
+            _ = heartbeat.tick() => member.say_hello_again().await,
             _ = commit.tick() => member.commit().await,
         }
     }
@@ -144,44 +174,50 @@ fn every(pause: Duration) -> tokio::time::Interval {
 
 struct Member {
     what: Subscription,
+    tags: BTreeSet<String>,
     client: Client,
     id: String,
-    sub_version: i64,
+    started: Millis,
     assigned: BTreeMap<QueueName, Assigned>,
-    /// Queues with a pull under way.
-    pulling: BTreeSet<QueueName>,
     pulls: JoinSet<Pulled>,
-    /// Brokers that have heard of this member: when they hear again.
-    heard: BTreeMap<String, Instant>,
+    /// Pulls so far.
+    pulled: u64,
+    /// Brokers that have heard of this member.
+    heard: BTreeSet<String>,
 }
 
 impl Member {
-    fn new(what: Subscription) -> Member {
-        let now = Clock::System.now();
-        let id = format!("127.0.0.1@{}#{now}", std::process::id());
+    fn new(what: Subscription, client: Client) -> Member {
+        let started = Clock::System.now();
+        let tags = match what.expression.trim() {
+            "" | "*" => BTreeSet::new(),
+            some => some.split("||").map(|tag| tag.trim().to_owned()).collect(),
+        };
         Member {
             what,
-            client: Client::new(),
-            id,
-            sub_version: now as i64,
+            tags,
+            client,
+            id: format!("127.0.0.1@{}#{started}", std::process::id()),
+            started,
             assigned: BTreeMap::new(),
-            pulling: BTreeSet::new(),
             pulls: JoinSet::new(),
-            heard: BTreeMap::new(),
+            pulled: 0,
+            heard: BTreeSet::new(),
         }
     }
 
-    /// Tells the brokers of this member, asks who else there is, and takes its share of the queues.
-    async fn balance(&mut self) -> Result<(), ClientError> {
+    /// Tells the brokers of this member, asks who else there is, and takes its share of the queues; how long that stands.
+    async fn balance(&mut self) -> Result<Duration, ClientError> {
         let queues = self.queues(&self.what.topic).await?;
         let brokers: BTreeSet<String> = queues.iter().map(|(_, addr)| addr.clone()).collect();
         let members = self.members(&brokers).await?;
         let mut mine: BTreeMap<QueueName, String> = share(&queues, &members, &self.id).iter().cloned().collect();
+        let mut stands = BALANCE_INTERVAL;
         if self.what.retries {
             match self.queues(&self.retry_topic()).await {
                 Ok(queues) => mine.extend(share(&queues, &members, &self.id).iter().cloned()),
                 // Brokers make it when they hear of the group.
-                Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) => {}
+                Err(error) if error.response() == Some(response::TOPIC_NOT_EXIST) => stands = RETRY_PAUSE,
                 Err(error) => return Err(error),
             }
         }
@@ -190,13 +226,19 @@ impl Member {
             self.commit().await;
             self.assigned.retain(|queue, _| mine.contains_key(queue));
         }
+        let mut failed = None;
         for (queue, addr) in mine {
-            if !self.assigned.contains_key(&queue) {
-                let next = self.begin(&addr, &queue).await?;
-                self.assigned.insert(queue, Assigned { addr, next, committed: next, again: None });
+            if let Some(assigned) = self.assigned.get_mut(&queue) {
+                assigned.addr = addr;
+                continue;
+            }
+            // A broker that is gone must not keep this member from the queues of the others.
+            match self.begin(&addr, &queue).await {
+                Ok(next) => drop(self.assigned.insert(queue, Assigned::new(addr, next))),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(())
+        failed.map_or(Ok(stands), Err)
     }
 
     /// The queues of a topic that can be read, each with the address of its master, in their order.
@@ -228,46 +270,68 @@ impl Member {
         format!("{RETRY_PREFIX}{}", self.what.group)
     }
 
-    /// The members of the group, after this one has said that it is there.
+    /// The members of the group, after this one has said that it is there: what the brokers that can be asked know.
     async fn members(&mut self, brokers: &BTreeSet<String>) -> Result<Vec<String>, ClientError> {
-        let mut members = BTreeSet::new();
+        let (mut members, mut failed) = (BTreeSet::new(), None);
         for addr in brokers {
-            if self.heard.get(addr).is_none_or(|again| *again <= Instant::now()) {
-                self.heartbeat(addr).await?;
-                self.heard.insert(addr.clone(), Instant::now() + HEARTBEAT_INTERVAL);
+            match self.members_at(addr).await {
+                Ok(list) => members.extend(list),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if members.is_empty() => Err(error),
+            _ => Ok(members.into_iter().collect()),
+        }
+    }
+
+    async fn members_at(&mut self, addr: &str) -> Result<Vec<String>, ClientError> {
+        let mut greeted = false;
+        loop {
+            if !self.heard.contains(addr) {
+                self.say_hello(addr).await?;
+                self.heard.insert(addr.to_owned());
+                greeted = true;
             }
             let ext = [("consumerGroup", Value::Str(&self.what.group))];
             let code = request::GET_CONSUMER_LIST_BY_GROUP;
-            let answer = self.client.call(addr, code, &ext, b"", TIMEOUT).await?;
-            let list = GetConsumerListByGroupResponseBody::parse(&answer.body);
-            members.extend(super::read(list, addr, code)?.consumer_id_list);
+            let answer = self.client.call(addr, code, &ext, b"", TIMEOUT).await;
+            let known = answer.and_then(|answer| {
+                let list = GetConsumerListByGroupResponseBody::parse(&answer.body);
+                super::read(list, addr, code).map(|list| list.consumer_id_list)
+            });
+            match known {
+                Ok(list) if greeted || list.contains(&self.id) => return Ok(list),
+                Err(error) if greeted || error.response().is_none() => return Err(error),
+                // It has forgotten this member: it was started anew, or the connection was lost.
+                _ => drop(self.heard.remove(addr)),
+            }
         }
-        Ok(members.into_iter().collect())
     }
 
-    async fn heartbeat(&self, addr: &str) -> Result<(), ClientError> {
-        let tags: BTreeSet<String> = match self.what.expression.trim() {
-            "" | "*" => BTreeSet::new(),
-            some => some.split("||").map(|tag| tag.trim().to_owned()).collect(),
-        };
-        let subscription = SubscriptionData {
-            code_set: tags.iter().map(|tag| java_hash(tag)).collect(),
+    fn subscriptions(&self) -> BTreeSet<SubscriptionData> {
+        let own = SubscriptionData {
+            code_set: self.tags.iter().map(|tag| java_hash(tag)).collect(),
             sub_string: self.what.expression.clone(),
-            sub_version: self.sub_version,
-            tags_set: tags,
+            sub_version: self.started as i64,
+            tags_set: self.tags.clone(),
             topic: self.what.topic.clone(),
             ..SubscriptionData::default()
         };
         let retries = SubscriptionData {
             sub_string: "*".to_owned(),
-            sub_version: self.sub_version,
+            sub_version: self.started as i64,
             topic: self.retry_topic(),
             ..SubscriptionData::default()
         };
+        std::iter::once(own).chain(self.what.retries.then_some(retries)).collect()
+    }
+
+    async fn say_hello(&self, addr: &str) -> Result<(), ClientError> {
         let consumer = ConsumerData {
             consume_from_where: self.what.from,
             group_name: self.what.group.clone(),
-            subscription_data_set: std::iter::once(subscription).chain(self.what.retries.then_some(retries)).collect(),
+            subscription_data_set: self.subscriptions(),
             ..ConsumerData::default()
         };
         let heartbeat = HeartbeatData {
@@ -277,6 +341,81 @@ impl Member {
             ..HeartbeatData::default()
         };
         self.client.call(addr, request::HEART_BEAT, &[], &heartbeat.to_json(), TIMEOUT).await.map(drop)
+    }
+
+    async fn say_hello_again(&mut self) {
+        for addr in self.heard.clone() {
+            if let Err(error) = self.say_hello(&addr).await {
+                tracing::warn!("no heartbeat reached {addr}, the next look at the group tries again: {error}");
+                self.heard.remove(&addr);
+            }
+        }
+    }
+
+    /// Answers what a broker asks, for itself or for a tool; whether the group has changed.
+    async fn answer(&mut self, asked: &Asked) -> bool {
+        match asked.code {
+            request::NOTIFY_CONSUMER_IDS_CHANGED => {
+                return asked.get("consumerGroup") == Some(&self.what.group);
+            }
+            request::GET_CONSUMER_RUNNING_INFO => asked.answer(response::SUCCESS, None, &self.running_info().to_json()),
+            request::GET_CONSUMER_STATUS_FROM_CLIENT => {
+                let rows = self.assigned.iter().map(|(queue, assigned)| (self.bean(queue), assigned.next));
+                let status = GetConsumerStatusBody { message_queue_table: rows.collect(), ..Default::default() };
+                asked.answer(response::SUCCESS, None, &status.to_json());
+            }
+            request::RESET_CONSUMER_CLIENT_OFFSET => match ResetOffsetBody::parse(&asked.body) {
+                Ok(offsets) => self.reset(&offsets).await,
+                Err(error) => tracing::warn!("a broker wanted offsets to be reset: {error}"),
+            },
+            other => {
+                let remark = format!(" request type {other} not supported");
+                asked.answer(response::REQUEST_CODE_NOT_SUPPORTED, Some(&remark), b"");
+            }
+        }
+        false
+    }
+
+    fn bean(&self, queue: &QueueName) -> MessageQueue {
+        MessageQueue { topic: queue.0.clone(), broker_name: queue.1.clone(), queue_id: queue.2 }
+    }
+
+    /// What a tool shows of this member, with the properties that tools look at.
+    fn running_info(&self) -> ConsumerRunningInfo {
+        let properties = [
+            ("PROP_CLIENT_VERSION", version_name(VERSION)),
+            ("PROP_CONSUMEORDERLY", "false".to_owned()),
+            ("PROP_CONSUMER_START_TIMESTAMP", self.started.to_string()),
+            ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY".to_owned()),
+            ("PROP_NAMESERVER_ADDR", self.what.name_servers.join(";")),
+            ("PROP_THREADPOOL_CORE_SIZE", "1".to_owned()),
+            ("consumerGroup", self.what.group.clone()),
+            ("messageModel", "CLUSTERING".to_owned()),
+        ];
+        let inside = |assigned: &Assigned| ProcessQueueInfo {
+            commit_offset: assigned.next,
+            last_consume_timestamp: assigned.consumed_at as i64,
+            last_pull_timestamp: assigned.pulled_at as i64,
+            ..ProcessQueueInfo::default()
+        };
+        ConsumerRunningInfo {
+            mq_table: self.assigned.iter().map(|(queue, assigned)| (self.bean(queue), inside(assigned))).collect(),
+            properties: properties.map(|(name, value)| (name.to_owned(), value)).into(),
+            subscription_set: self.subscriptions().into_iter().collect(),
+            ..ConsumerRunningInfo::default()
+        }
+    }
+
+    /// Goes on elsewhere in its queues; what pulls under way bring is stale.
+    async fn reset(&mut self, offsets: &ResetOffsetBody) {
+        for (queue, offset) in &offsets.offset_table {
+            let name = (queue.topic.clone(), queue.broker_name.clone(), queue.queue_id);
+            let Some(assigned) = self.assigned.get_mut(&name) else { continue };
+            tracing::info!("{} of {} queue {} goes on at {offset}, as the broker wants it", name.0, name.1, name.2);
+            assigned.next = *offset;
+            assigned.pulling = None;
+        }
+        self.commit().await;
     }
 
     /// Where the group goes on in a queue.
@@ -301,26 +440,27 @@ impl Member {
 
     /// Starts a pull for every queue without one.
     fn pull_idle(&mut self) {
-        for (queue, assigned) in &mut self.assigned {
-            if self.pulling.insert(queue.clone()) {
-                let is_own = queue.0 == self.what.topic;
-                let pull = Pull {
-                    client: self.client.clone(),
-                    addr: assigned.addr.clone(),
-                    group: self.what.group.clone(),
-                    topic: queue.0.clone(),
-                    expression: if is_own { self.what.expression.clone() } else { "*".to_owned() },
-                    sub_version: self.sub_version,
-                    offset: assigned.next,
-                };
-                let (queue, again) = (queue.clone(), assigned.again.take());
-                self.pulls.spawn(async move {
-                    if let Some(again) = again {
-                        sleep_until(again).await;
-                    }
-                    Pulled { answer: pull.run(queue.2).await, queue }
-                });
-            }
+        for (queue, assigned) in self.assigned.iter_mut().filter(|(_, assigned)| assigned.pulling.is_none()) {
+            self.pulled += 1;
+            assigned.pulling = Some(self.pulled);
+            assigned.pulled_at = Clock::System.now();
+            let is_own = queue.0 == self.what.topic;
+            let pull = Pull {
+                client: self.client.clone(),
+                addr: assigned.addr.clone(),
+                group: self.what.group.clone(),
+                topic: queue.0.clone(),
+                expression: if is_own { self.what.expression.clone() } else { "*".to_owned() },
+                sub_version: self.started as i64,
+                offset: assigned.next,
+            };
+            let (queue, number, again) = (queue.clone(), self.pulled, assigned.again.take());
+            self.pulls.spawn(async move {
+                if let Some(again) = again {
+                    sleep_until(again).await;
+                }
+                Pulled { answer: pull.run(queue.2).await, queue, number }
+            });
         }
     }
 
@@ -329,9 +469,10 @@ impl Member {
         pulled: Pulled,
         on_message: &mut impl FnMut(Arrived<'_>) -> ControlFlow<(), Consumed>,
     ) -> ControlFlow<()> {
-        let Pulled { queue, answer } = pulled;
-        self.pulling.remove(&queue);
-        let Some(assigned) = self.assigned.get_mut(&queue) else { return ControlFlow::Continue(()) };
+        let Pulled { queue, number, answer } = pulled;
+        let awaited = self.assigned.get_mut(&queue).filter(|assigned| assigned.pulling == Some(number));
+        let Some(assigned) = awaited else { return ControlFlow::Continue(()) };
+        assigned.pulling = None;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -343,12 +484,17 @@ impl Member {
         if answer.code == response::SUCCESS {
             let ends = (answer.i64("minOffset").unwrap_or(0), answer.i64("maxOffset").unwrap_or(0));
             let body: Bytes = answer.body;
+            assigned.consumed_at = Clock::System.now();
             for record in records(&body) {
                 match record {
                     Ok(record) => {
                         let offset = record.queue_offset();
+                        // A broker compares hashes only.
+                        let tag = record.property(properties::TAGS).unwrap_or_default();
+                        let wanted = self.tags.is_empty() || self.tags.contains(tag);
                         let back = GiveBack::new(&self.what.group, &queue.0, &record);
-                        if on_message(Arrived { broker_name: &queue.1, record, ends })? == Consumed::Later
+                        if wanted
+                            && on_message(Arrived { broker_name: &queue.1, record, ends })? == Consumed::Later
                             && let Err(error) = back.send(&self.client, &assigned.addr).await
                         {
                             // It is pulled once more, as if it had not come yet.
@@ -387,7 +533,7 @@ impl Member {
 
     async fn say_goodbye(&self) {
         let ext = [("clientID", Value::Str(&self.id)), ("consumerGroup", Value::Str(&self.what.group))];
-        for addr in self.heard.keys() {
+        for addr in &self.heard {
             if let Err(error) = self.client.call(addr, request::UNREGISTER_CLIENT, &ext, b"", TIMEOUT).await {
                 tracing::info!("no goodbye, the broker forgets this member by itself: {error}");
             }
@@ -484,17 +630,4 @@ fn share<'a, T>(queues: &'a [T], members: &[String], own: &str) -> &'a [T] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queues_are_shared_as_javas_clients_share_them() {
-        let queues: Vec<u32> = (0..8).collect();
-        let members = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(share(&queues, &members, "a"), [0, 1, 2]);
-        assert_eq!(share(&queues, &members, "b"), [3, 4, 5]);
-        assert_eq!(share(&queues, &members, "c"), [6, 7]);
-        assert_eq!(share(&queues, &members, "d"), [0_u32; 0]);
-        assert_eq!(share(&queues[..2], &members, "c"), [0_u32; 0]);
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::wire::codes::{RequestName, response, response_name};
@@ -24,10 +24,13 @@ use crate::wire::frame::{FRAME_LEN_MAX, Serialization};
 use link::Link;
 
 pub use calls::{BrokerName, NewTopic, Registered, read};
+pub use link::Asked;
 pub use name_servers::NameServers;
 
 /// Addresses that one client keeps connections to; one more makes it forget those that are closed.
 const ADDRESSES_MAX: usize = 1024;
+/// Requests of servers that may wait for whoever listens; one more is answered SYSTEM_BUSY.
+const ASKED_MAX: usize = 64;
 
 /// How a call failed: what was being done, to whom, what was found, what to do.
 #[derive(Clone, Debug, Error)]
@@ -42,7 +45,7 @@ pub enum ClientError {
         /// What the system said.
         found: String,
     },
-    /// No answer in time; the connection is kept.
+    /// No answer in time; the connection is kept, unless nothing has come through it for long.
     #[error("{addr} did not answer {} within {timeout_ms} ms; it is overloaded, stopped, or does not know the request", RequestName(*.code))]
     Timeout {
         /// Whom.
@@ -126,7 +129,7 @@ pub struct Response {
 impl Response {
     /// A header field; the last of equal names.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.ext.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        link::last(&self.ext, name)
     }
 
     /// An integer header field; absent and unparsable are the same.
@@ -149,6 +152,7 @@ type LinkSlot = Arc<AsyncMutex<Option<Arc<Link>>>>;
 #[derive(Debug, Default)]
 struct Shared {
     opaque: AtomicI32,
+    listens: Option<mpsc::Sender<Asked>>,
     links: Mutex<HashMap<String, LinkSlot>>,
 }
 
@@ -161,6 +165,13 @@ impl Client {
     /// The same client, speaking in the name of a language.
     pub fn speaking(&self, language: u8) -> Client {
         Client { shared: self.shared.clone(), language }
+    }
+
+    /// A client without connections, and what servers ask of it.
+    pub fn listening() -> (Self, mpsc::Receiver<Asked>) {
+        let (sender, asked) = mpsc::channel(ASKED_MAX);
+        let shared = Arc::new(Shared { listens: Some(sender), ..Shared::default() });
+        (Client { shared, ..Client::default() }, asked)
     }
 
     /// Sends a request to `addr` (`host:port`) and waits for its answer, connecting first if need be. `timeout` covers it
@@ -181,7 +192,7 @@ impl Client {
         match timeout_at(until, link.request(opaque, frame)).await {
             Ok(answer) => answer.map_err(|found| ClientError::Lost { addr: addr.into(), code, found }),
             Err(_) => {
-                link.forget(opaque);
+                link.unanswered(Instant::now());
                 Err(late())
             }
         }
@@ -261,7 +272,7 @@ impl Client {
             return Ok(link.clone());
         }
         let fail = |error: std::io::Error| ClientError::Connect { addr: addr.into(), code, found: error.to_string() };
-        let link = Arc::new(Link::connect(addr).await.map_err(fail)?);
+        let link = Arc::new(Link::connect(addr, self.shared.listens.clone()).await.map_err(fail)?);
         *place = Some(link.clone());
         Ok(link)
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use tokio::time::Instant;
+
+use super::link::SILENCE_MAX;
 use super::{Client, ClientError};
 use crate::base::clock::Clock;
 use crate::net::control::ControlRuntime;
@@ -103,6 +106,36 @@ fn failures_name_the_address_and_the_request_and_the_client_connects_again() {
         let gone = client.request(&addr, 1, &[], b"", SECOND).await.unwrap_err();
         assert!(matches!(&gone, ClientError::Connect { .. }), "{gone}");
     });
+}
+
+#[test]
+fn a_connection_through_which_nothing_comes_is_given_up_and_whoever_stops_waiting_leaves_nothing() {
+    let control = ControlRuntime::start().unwrap();
+    let (running, addr) = serve(&control);
+    let client = Client::new();
+    control.control().handle().block_on(async {
+        let unanswered = async || {
+            client.request(&addr, 2, &[], b"", Duration::from_millis(50)).await.unwrap_err();
+        };
+        let link = client.link(&addr, 2).await.unwrap();
+        let late = || link.unanswered(Instant::now() + SILENCE_MAX);
+        late();
+        assert!(link.is_open(), "nothing was asked");
+        unanswered().await;
+        assert!(link.is_open(), "it may come yet");
+        client.call(&addr, 1, &[], b"", SECOND).await.unwrap();
+        late();
+        assert!(link.is_open(), "the answer to another call is a sign of life");
+        unanswered().await;
+        late();
+        assert!(!link.is_open());
+        client.call(&addr, 1, &[], b"", SECOND).await.unwrap();
+        let link = client.link(&addr, 2).await.unwrap();
+        let cancelled = tokio::time::timeout(Duration::from_millis(50), client.request(&addr, 2, &[], b"", SECOND));
+        assert!(cancelled.await.is_err());
+        assert_eq!(link.waiting(), 0);
+    });
+    running.shutdown(Duration::ZERO);
 }
 
 #[test]

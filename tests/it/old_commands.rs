@@ -144,6 +144,14 @@ fn the_quickstart_sends_a_thousand_messages_and_the_consumer_prints_them() {
     assert!(output.expect("a shell").status.success());
     consumer.wait_for("111, 110, 101, 32, 109, 111, 114, 101");
     assert_eq!(consumer.said().matches("Receive New Messages").count(), 1);
+    // A member answers what tools ask of it.
+    let group = "please_rename_unique_group_name_4";
+    let mut command = old_command("sh", "bin/mqadmin", &home);
+    let output = command.args(["consumerStatus", "-n", &address, "-g", group]).current_dir(home.path()).output();
+    let text = stdout(&output.expect("a shell"));
+    for part in ["V5_3_3", "Same subscription in the same group of consumer", "Rebalance OK"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     consumer.stop();
     server.stop();
 }
