@@ -238,7 +238,7 @@ pub(super) fn consume_stats(session: &Session, given: &Arguments, out: &mut Outp
     let timeout = Duration::from_millis(given.number("timeoutMillis")?.unwrap_or(CONSUME_STATS_TIMEOUT_MS));
     let code = request::GET_BROKER_CONSUME_STATS;
     let ext = [("isOrder", Value::Bool(given.bool("order")?.unwrap_or(false)))];
-    let answer = session.call_within(&addr, code, &ext, b"", timeout)?;
+    let answer = session.wait(session.client().call(&addr, code, &ext, b"", timeout))?;
     let list = read(ConsumeStatsList::parse(&answer.body), &addr, code)?;
     out.head(
         "%-64s  %-64s  %-32s  %-4s  %-20s  %-20s  %-20s  %s",

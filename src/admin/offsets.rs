@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::arguments::Arguments;
 use super::output::Output;
-use super::session::{Session, addr_of, read};
+use super::session::{Session, TIMEOUT, addr_of, read};
 use super::{Failure, consumers, topics};
 use crate::wire::body::{MessageQueue, ResetOffsetBody, TopicRouteData, TopicStatsTable};
 use crate::wire::codes::{request, response};
@@ -133,7 +133,8 @@ fn at_broker(session: &Session, reset: &Reset<'_>, addr: &str) -> Result<BTreeMa
         ("queueId", Value::I64(-1)),
         ("offset", Value::I64(-1)),
     ];
-    let answer = session.call_as(reset.language, addr, code, &ext, b"")?;
+    let client = session.client().speaking(reset.language);
+    let answer = session.wait(client.call(addr, code, &ext, b"", TIMEOUT))?;
     Ok(read(ResetOffsetBody::parse(&answer.body), addr, code)?.offset_table)
 }
 

@@ -116,33 +116,19 @@ impl Session {
         ClientError::Refused { addr: addr.to_owned(), code, response: answer.code, remark }.into()
     }
 
+    /// The client, for calls that take longer than usual: `wait` for them.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for the end of a call.
+    pub fn wait<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+        Ok(self.runtime.block_on(call)?)
+    }
+
     /// A request to an address; an answer other than SUCCESS is a failure.
     pub fn call(&self, addr: &str, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
-        Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, TIMEOUT))?)
-    }
-
-    /// The same, in the name of a language.
-    pub fn call_as(
-        &self,
-        language: u8,
-        addr: &str,
-        code: i32,
-        ext: &[(&str, Value<'_>)],
-        body: &[u8],
-    ) -> Result<Response, Failure> {
-        Ok(self.runtime.block_on(self.client.speaking(language).call(addr, code, ext, body, TIMEOUT))?)
-    }
-
-    /// The same, for a request that may take longer than usual.
-    pub fn call_within(
-        &self,
-        addr: &str,
-        code: i32,
-        ext: &[(&str, Value<'_>)],
-        body: &[u8],
-        timeout: Duration,
-    ) -> Result<Response, Failure> {
-        Ok(self.runtime.block_on(self.client.call(addr, code, ext, body, timeout))?)
+        self.wait(self.client.call(addr, code, ext, body, TIMEOUT))
     }
 
     /// Waits, for commands that repeat themselves.
@@ -151,21 +137,9 @@ impl Session {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
-    /// A request to an address that may be held for longer than usual; any code is an answer.
-    pub fn request(
-        &self,
-        addr: &str,
-        code: i32,
-        ext: &[(&str, Value<'_>)],
-        body: &[u8],
-        timeout: Duration,
-    ) -> Result<Response, Failure> {
-        Ok(self.runtime.block_on(self.client.request(addr, code, ext, body, timeout))?)
-    }
-
     /// A request to the first name server that answers.
     pub fn ask(&self, code: i32, ext: &[(&str, Value<'_>)], body: &[u8]) -> Result<Response, Failure> {
-        Ok(self.runtime.block_on(self.name_servers()?.ask(code, ext, body))?.1)
+        Ok(self.wait(self.name_servers()?.ask(code, ext, body))?.1)
     }
 
     /// A request to every name server.
@@ -175,22 +149,22 @@ impl Session {
         ext: &[(&str, Value<'_>)],
         body: &[u8],
     ) -> Result<Vec<(&str, Response)>, Failure> {
-        Ok(self.runtime.block_on(self.name_servers()?.tell_all(code, ext, body))?)
+        self.wait(self.name_servers()?.tell_all(code, ext, body))
     }
 
     /// A topic's route.
     pub fn route(&self, topic: &str) -> Result<TopicRouteData, Failure> {
-        Ok(self.runtime.block_on(self.name_servers()?.route(topic))?)
+        self.wait(self.name_servers()?.route(topic))
     }
 
     /// A topic's route, `None` when no broker has the topic.
     pub fn find_route(&self, topic: &str) -> Result<Option<TopicRouteData>, Failure> {
-        Ok(self.runtime.block_on(self.name_servers()?.find_route(topic))?)
+        self.wait(self.name_servers()?.find_route(topic))
     }
 
     /// Clusters and brokers.
     pub fn cluster_info(&self) -> Result<ClusterInfo, Failure> {
-        Ok(self.runtime.block_on(self.name_servers()?.cluster_info())?)
+        self.wait(self.name_servers()?.cluster_info())
     }
 
     /// Addresses of a cluster's masters, in the order of broker names.

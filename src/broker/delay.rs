@@ -357,19 +357,8 @@ fn stage(store: &Store, batch: &mut Batch, bytes: &[u8]) {
     if topic == HALF_TOPIC {
         return;
     }
-    let delivered = NewRecord {
-        topic,
-        queue_id: queue as i32,
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_timestamp: record.born_timestamp(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume_times: record.reconsume_times(),
-        prepared_transaction_offset: 0,
-        body: record.body(),
-        properties: text,
-    };
+    let moved = NewRecord::from(&record);
+    let delivered = NewRecord { topic, queue_id: queue as i32, prepared_transaction_offset: 0, ..moved };
     let tags_code = properties::get(text, TAGS).map_or(0, properties::tags_code);
     let queue = store.queue(topic, QueueId(queue));
     // It will not fit the next time either; the sizes were checked when it was sent.

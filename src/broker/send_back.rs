@@ -171,15 +171,11 @@ fn store(
     let new = NewRecord {
         topic,
         queue_id: queue as i32,
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_timestamp: record.born_timestamp(),
-        born_host: record.born_host(),
         store_host: handles.config.get().store_host(),
         reconsume_times: record.reconsume_times().saturating_add(1),
         prepared_transaction_offset: 0,
-        body: record.body(),
         properties,
+        ..NewRecord::from(record)
     };
     let mut batch = Batch::new(&handles.store);
     let queue = handles.store.queue(topic, QueueId(queue));

@@ -143,6 +143,25 @@ pub enum RecordError {
     },
 }
 
+impl<'a> From<&RecordView<'a>> for NewRecord<'a> {
+    /// All that a log does not assign itself.
+    fn from(record: &RecordView<'a>) -> Self {
+        NewRecord {
+            topic: record.topic(),
+            queue_id: record.queue_id(),
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_timestamp: record.born_timestamp(),
+            born_host: record.born_host(),
+            store_host: record.store_host(),
+            reconsume_times: record.reconsume_times(),
+            prepared_transaction_offset: record.prepared_transaction_offset(),
+            body: record.body(),
+            properties: record.properties(),
+        }
+    }
+}
+
 /// CRC-32 of a body as records and `RegisterBrokerBody` store it: the top bit is cut off, so that Java's int is positive.
 pub fn body_crc(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7fff_ffff

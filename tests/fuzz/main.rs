@@ -180,19 +180,7 @@ fn record() {
             Ok(view) => view,
             Err(error) => return Ok(outcome(&error)),
         };
-        let new = NewRecord {
-            topic: view.topic(),
-            queue_id: view.queue_id(),
-            flag: view.flag(),
-            sys_flag: view.sys_flag(),
-            born_timestamp: view.born_timestamp(),
-            born_host: view.born_host(),
-            store_host: view.store_host(),
-            reconsume_times: view.reconsume_times(),
-            prepared_transaction_offset: view.prepared_transaction_offset(),
-            body: view.body(),
-            properties: view.properties(),
-        };
+        let new = NewRecord::from(&view);
         let mut out = Vec::new();
         if view.topic().is_empty() {
             return Ok(1);

@@ -153,19 +153,7 @@ fn records_are_javas_byte_for_byte() {
         let view = RecordView::parse(&bytes).unwrap();
         view.check_crc().unwrap();
         assert_eq!((view.topic(), view.phy_offset(), view.total_size()), (topic, phy_offset, bytes.len()), "{name}");
-        let again = NewRecord {
-            topic: view.topic(),
-            queue_id: view.queue_id(),
-            flag: view.flag(),
-            sys_flag: view.sys_flag(),
-            born_timestamp: view.born_timestamp(),
-            born_host: view.born_host(),
-            store_host: view.store_host(),
-            reconsume_times: view.reconsume_times(),
-            prepared_transaction_offset: view.prepared_transaction_offset(),
-            body: view.body(),
-            properties: view.properties(),
-        };
+        let again = NewRecord::from(&view);
         let mut out = Vec::new();
         message::encode(&mut out, &again).unwrap();
         message::patch(&mut out, view.queue_offset() as u64, view.phy_offset() as u64, view.store_timestamp());

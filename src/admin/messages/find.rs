@@ -263,7 +263,7 @@ fn push(
             ("topic", Value::Str(&message.topic)),
             ("msgId", Value::Str(&id)),
         ];
-        let answer = session.call_within(&addr, code, &ext, b"", CONSUME_TIMEOUT)?;
+        let answer = session.wait(session.client().call(&addr, code, &ext, b"", CONSUME_TIMEOUT))?;
         let result = read(ConsumeMessageDirectlyResult::parse(&answer.body), &addr, code)?;
         out.line(format_args!(
             "ConsumeMessageDirectlyResult [order={}, autoCommit={}, consumeResult={}, remark={}, spentTimeMills={}]",

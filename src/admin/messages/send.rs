@@ -80,7 +80,7 @@ fn send_to(session: &Session, target: &Target, new: &New<'_>) -> Result<Sent, Fa
         ("m", Value::Bool(false)),
     ];
     let code = request::SEND_MESSAGE_V2;
-    let answer = session.request(&target.addr, code, &ext, new.body, TIMEOUT)?;
+    let answer = session.wait(session.client().request(&target.addr, code, &ext, new.body, TIMEOUT))?;
     let status = match answer.code {
         response::SUCCESS => "SEND_OK",
         response::FLUSH_DISK_TIMEOUT => "FLUSH_DISK_TIMEOUT",

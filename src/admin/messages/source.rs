@@ -118,7 +118,7 @@ impl Source {
             ("expressionType", Value::Str("TAG")),
         ]);
         let code = request::PULL_MESSAGE;
-        let answer = session.request(&self.addr, code, &ext, b"", TIMEOUT)?;
+        let answer = session.wait(session.client().request(&self.addr, code, &ext, b"", TIMEOUT))?;
         let known = [
             response::SUCCESS,
             response::PULL_NOT_FOUND,

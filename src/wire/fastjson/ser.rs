@@ -257,6 +257,54 @@ fn unused<T>(what: &str) -> Result<T, JsonError> {
     Err(JsonError::Shape(format!("no body has {what}")))
 }
 
+/// Numbers that fit into 64 bits with their sign.
+macro_rules! ints {
+    ($($method:ident $type:ty)*) => {$(
+        fn $method(self, int: $type) -> Result<(), JsonError> {
+            self.serialize_i64(i64::from(int))
+        }
+    )*};
+}
+
+/// What no body has, neither as a value nor as a name.
+macro_rules! no_variants_with_values {
+    () => {
+        fn serialize_newtype_variant<T: Serialize + ?Sized>(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: &T,
+        ) -> Result<(), JsonError> {
+            unused("variants with values")
+        }
+
+        fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Never, JsonError> {
+            unused("tuple structs")
+        }
+
+        fn serialize_tuple_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Never, JsonError> {
+            unused("variants with values")
+        }
+
+        fn serialize_struct_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Never, JsonError> {
+            unused("variants with values")
+        }
+    };
+}
+
 impl<'a> ser::Serializer for &'a mut Writer {
     type Ok = ();
     type Error = JsonError;
@@ -273,33 +321,11 @@ impl<'a> ser::Serializer for &'a mut Writer {
         Ok(())
     }
 
-    fn serialize_i8(self, int: i8) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
-    }
-
-    fn serialize_i16(self, int: i16) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
-    }
-
-    fn serialize_i32(self, int: i32) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
-    }
+    ints!(serialize_i8 i8 serialize_i16 i16 serialize_i32 i32 serialize_u8 u8 serialize_u16 u16 serialize_u32 u32);
 
     fn serialize_i64(self, int: i64) -> Result<(), JsonError> {
         self.int(int);
         Ok(())
-    }
-
-    fn serialize_u8(self, int: u8) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
-    }
-
-    fn serialize_u16(self, int: u16) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
-    }
-
-    fn serialize_u32(self, int: u32) -> Result<(), JsonError> {
-        self.serialize_i64(i64::from(int))
     }
 
     fn serialize_u64(self, int: u64) -> Result<(), JsonError> {
@@ -362,30 +388,12 @@ impl<'a> ser::Serializer for &'a mut Writer {
         value.serialize(self)
     }
 
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<(), JsonError> {
-        unused("variants with values")
-    }
-
     fn serialize_seq(self, _: Option<usize>) -> Result<Open<'a>, JsonError> {
         Ok(self.open(b'['))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Open<'a>, JsonError> {
         Ok(self.open(b'['))
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("tuple structs")
-    }
-
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("variants with values")
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Open<'a>, JsonError> {
@@ -396,9 +404,7 @@ impl<'a> ser::Serializer for &'a mut Writer {
         Ok(self.open(b'{'))
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("variants with values")
-    }
+    no_variants_with_values!();
 }
 
 /// Writes a member's name.
@@ -493,16 +499,6 @@ impl<'a> ser::Serializer for KeyWriter<'a> {
         unused("nothing as a name")
     }
 
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: &T,
-    ) -> Result<(), JsonError> {
-        unused("variants with values")
-    }
-
     fn serialize_seq(self, _: Option<usize>) -> Result<Never, JsonError> {
         unused("lists as names")
     }
@@ -511,17 +507,7 @@ impl<'a> ser::Serializer for KeyWriter<'a> {
         unused("lists as names")
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("lists as names")
-    }
-
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("variants with values")
-    }
-
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, JsonError> {
-        unused("variants with values")
-    }
+    no_variants_with_values!();
 }
 
 impl Serialize for Json {
