@@ -33,6 +33,9 @@ pub enum Key {
 /// Objects up to this many members keep the last of equal names only; larger ones are maps, whose reader does that.
 const DEDUPLICATED_MAX: usize = 64;
 
+/// Steps of a search for what references point at, for each value that the document may hold.
+const STEPS_PER_NODE: usize = 16;
+
 /// Reads one document; blanks around it are ignored, anything else behind it is an error, an empty one is `Null`.
 pub fn parse(json: &[u8]) -> Result<Json, JsonError> {
     parse_bounded(json, NODES_MAX)
@@ -42,8 +45,8 @@ pub fn parse(json: &[u8]) -> Result<Json, JsonError> {
 pub fn parse_bounded(json: &[u8], nodes_max: usize) -> Result<Json, JsonError> {
     let (root, references) = parse_literally(json, nodes_max)?;
     if references {
-        let mut budget = nodes_max;
-        return resolve(&root, &root, 0, &mut budget);
+        let mut left = Left { nodes: nodes_max, steps: nodes_max.saturating_mul(STEPS_PER_NODE) };
+        return resolve(&root, &root, 0, &mut left);
     }
     Ok(root)
 }
@@ -145,7 +148,8 @@ impl Parser<'_> {
             self.at += 1;
             self.skip_blanks();
             let value = self.value(depth + 1)?;
-            match members.iter_mut().take(DEDUPLICATED_MAX).find(|(found, _)| *found == key) {
+            let few = if members.len() <= DEDUPLICATED_MAX { members.as_mut_slice() } else { &mut [] };
+            match few.iter_mut().find(|(found, _)| *found == key) {
                 Some(member) => member.1 = value,
                 None => members.push((key, value)),
             }
@@ -293,29 +297,34 @@ impl Parser<'_> {
     }
 }
 
+/// What the references of a document may still cost.
+struct Left {
+    nodes: usize,
+    steps: usize,
+}
+
 /// A copy of `node` with every `{"$ref":path}` replaced by what it points at in `root`. What cannot be found, and
 /// references to a parent, become `Null`; cycles run into the bounds.
-fn resolve(root: &Json, node: &Json, depth: usize, budget: &mut usize) -> Result<Json, JsonError> {
+fn resolve(root: &Json, node: &Json, depth: usize, left: &mut Left) -> Result<Json, JsonError> {
     if depth > DEPTH_MAX {
         return Err(JsonError::Depth);
     }
-    *budget = budget.checked_sub(1).ok_or(JsonError::Size)?;
+    left.nodes = left.nodes.checked_sub(1).ok_or(JsonError::Size)?;
     match node {
         Json::List(items) => {
-            let items = items.iter().map(|item| resolve(root, item, depth + 1, budget));
+            let items = items.iter().map(|item| resolve(root, item, depth + 1, left));
             Ok(Json::List(items.collect::<Result<_, _>>()?))
         }
         Json::Object(members) => {
             if let [(Key::Name(name), Json::Text(path))] = members.as_slice()
                 && name == "$ref"
             {
-                return match find(root, path) {
-                    Some(target) => resolve(root, target, depth + 1, budget),
+                return match find(root, path, left)? {
+                    Some(target) => resolve(root, target, depth + 1, left),
                     None => Ok(Json::Null),
                 };
             }
-            let members =
-                members.iter().map(|(key, value)| Ok((key.clone(), resolve(root, value, depth + 1, budget)?)));
+            let members = members.iter().map(|(key, value)| Ok((key.clone(), resolve(root, value, depth + 1, left)?)));
             Ok(Json::Object(members.collect::<Result<_, _>>()?))
         }
         other => Ok(other.clone()),
@@ -323,35 +332,59 @@ fn resolve(root: &Json, node: &Json, depth: usize, budget: &mut usize) -> Result
 }
 
 /// fastjson's path: `$`, then `.name` with backslash escapes, or `[3]`.
-fn find<'a>(root: &'a Json, path: &str) -> Option<&'a Json> {
-    let mut rest = path.strip_prefix('$')?;
+fn find<'a>(root: &'a Json, path: &str, left: &mut Left) -> Result<Option<&'a Json>, JsonError> {
+    let Some(mut rest) = path.strip_prefix('$') else { return Ok(None) };
     let mut node = root;
     while !rest.is_empty() {
-        if let Some(tail) = rest.strip_prefix('[') {
-            let (index, tail) = tail.split_once(']')?;
-            let Json::List(items) = node else { return None };
-            node = items.get(index.parse::<usize>().ok()?)?;
-            rest = tail;
-            continue;
-        }
-        let mut characters = rest.strip_prefix('.')?.char_indices();
-        let mut name = String::new();
-        let mut end = rest.len();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '\\' => name.push(characters.next()?.1),
-                '.' | '[' => {
-                    end = at + 1;
-                    break;
-                }
-                other => name.push(other),
-            }
-        }
-        let Json::Object(members) = node else { return None };
-        node = members.iter().find(|(key, _)| key_text(key).as_deref() == Some(name.as_str())).map(|(_, node)| node)?;
-        rest = &rest[end..];
+        let Some((step, tail)) = step(rest) else { return Ok(None) };
+        let found = match (step, node) {
+            (Step::Item(index), Json::List(items)) => items.get(index),
+            (Step::Member(name), Json::Object(members)) => member(members, &name, left)?,
+            _ => None,
+        };
+        let Some(found) = found else { return Ok(None) };
+        (node, rest) = (found, tail);
     }
-    Some(node)
+    Ok(Some(node))
+}
+
+enum Step {
+    Item(usize),
+    Member(String),
+}
+
+/// The first step of a path, and what is behind it.
+fn step(path: &str) -> Option<(Step, &str)> {
+    if let Some(tail) = path.strip_prefix('[') {
+        let (index, tail) = tail.split_once(']')?;
+        return Some((Step::Item(index.parse().ok()?), tail));
+    }
+    let mut characters = path.strip_prefix('.')?.char_indices();
+    let mut name = String::new();
+    let mut end = path.len();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => name.push(characters.next()?.1),
+            '.' | '[' => {
+                end = at + 1;
+                break;
+            }
+            other => name.push(other),
+        }
+    }
+    Some((Step::Member(name), &path[end..]))
+}
+
+fn member<'a>(members: &'a [(Key, Json)], name: &str, left: &mut Left) -> Result<Option<&'a Json>, JsonError> {
+    for (key, value) in members {
+        // To compare a bean, its text is made.
+        let steps = if matches!(key, Key::Bean(_)) { STEPS_PER_NODE } else { 1 };
+        left.steps = left.steps.checked_sub(steps).ok_or(JsonError::Size)?;
+        if key_text(key).as_deref() == Some(name) {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
 }
 
 /// How a path names a member: a bean key by its `toString`, of which there is one, MessageQueue's.
@@ -442,6 +475,11 @@ mod tests {
         );
         assert_eq!(json.unwrap().get("r"), Some(&object(&[("v", Json::Int(1))])));
         assert_eq!(parse(br#"{"a":{"$ref":"$"}}"#), Err(JsonError::Depth));
+        let wide: String = (0..10_000).map(|number| format!("\"a{number}\":1,")).collect();
+        let refs = r#"{"$ref":"$.a9999"},"#.repeat(1_000);
+        let slow = format!("{{{wide}\"r\":[{refs}]}}");
+        assert!(parse(slow.as_bytes()).is_ok());
+        assert_eq!(parse_bounded(slow.as_bytes(), 12_000), Err(JsonError::Size));
         let fan = r#"{"$ref":"$.a"},"#.repeat(8);
         let bomb = format!(r#"{{"a":[{fan}],"b":[{fan}]}}"#);
         assert!(parse(bomb.as_bytes()).is_err());

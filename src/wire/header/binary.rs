@@ -9,14 +9,17 @@ use std::borrow::Cow;
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::super::command::{Command, Ext, FLAG_RESPONSE, Head, HeaderError, VERSION, Value};
+use super::super::command::{Command, Ext, FIELDS_MAX, FLAG_RESPONSE, Head, HeaderError, VERSION, Value};
 use super::super::frame::{Frame, Serialization};
 use super::digits;
 
 pub(in super::super) fn parse<'a>(frame: &Frame<'a>) -> Result<Command<'a>, HeaderError> {
     read(frame).ok_or_else(|| HeaderError {
         serialization: Serialization::Binary,
-        found: format!("a length that does not fit into {} bytes, or text that is not UTF-8", frame.header.len()),
+        found: format!(
+            "a length that does not fit into {} bytes, text that is not UTF-8, or more than {FIELDS_MAX} fields",
+            frame.header.len()
+        ),
     })
 }
 
@@ -33,12 +36,21 @@ fn read<'a>(frame: &Frame<'a>) -> Option<Command<'a>> {
     let ext_len = usize::try_from(rest.try_get_i32().ok()?).ok()?;
     let mut fields = rest.get(..ext_len)?;
     let mut ext = Ext::default();
+    let mut read = 0;
     while !fields.is_empty() {
+        read += 1;
+        if read > FIELDS_MAX {
+            return None;
+        }
         let key_len = i32::from(fields.try_get_i16().ok()?);
         let key = text(&mut fields, key_len)?;
         let value_len = fields.try_get_i32().ok()?;
         let value = text(&mut fields, value_len)?;
-        ext.push(key, value);
+        // Java since 4.9.4 reads an empty value as none at all (INTEROP 01 §3).
+        match value {
+            "" => ext.remove(key),
+            value => ext.push(key, value),
+        }
     }
     let remark = (!remark.is_empty()).then_some(Cow::Borrowed(remark));
     let serialization = Serialization::Binary;

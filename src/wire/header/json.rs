@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use super::super::command::{Command, Ext, FLAG_RESPONSE, Head, HeaderError, VERSION, Value};
+use super::super::command::{Command, Ext, FIELDS_MAX, FLAG_RESPONSE, Head, HeaderError, VERSION, Value};
 use super::super::fastjson::{self, Form, Json, Key};
 use super::super::frame::{Frame, Serialization};
 use super::digits;
@@ -15,8 +15,8 @@ const LANGUAGES: &[&str] = &[
     "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST",
     "NODE_JS",
 ];
-/// Most values in an unusual header; the scanner, which builds nothing, takes any number of fields.
-const HEADER_NODES_MAX: usize = 4096;
+/// Most values in an unusual header.
+const HEADER_NODES_MAX: usize = 4 * FIELDS_MAX;
 /// The byte of a language that nobody knows.
 const OTHER: u8 = 7;
 
@@ -76,6 +76,9 @@ pub(in super::super) fn parse_tolerantly<'a>(frame: &Frame<'a>) -> Result<Comman
     let mut ext = Ext::default();
     match json.get("extFields") {
         None | Some(Json::Null) => {}
+        Some(Json::Object(fields)) if fields.len() > FIELDS_MAX => {
+            return Err(fail(format!("{} fields, more than the limit of {FIELDS_MAX}", fields.len())));
+        }
         Some(Json::Object(fields)) => {
             for (key, value) in fields {
                 let name = match key {
@@ -160,7 +163,8 @@ impl<'a> Scanner<'a> {
             self.at += 1;
             return Some(());
         }
-        loop {
+        // More of them are not usual: the other parser refuses them.
+        for _ in 0..FIELDS_MAX {
             if let Some((name, value)) = self.usual_field() {
                 ext.push_borrowed(name, value);
                 match self.next()? {
@@ -178,6 +182,7 @@ impl<'a> Scanner<'a> {
                 _ => return None,
             }
         }
+        None
     }
 
     /// `"name":"value"` without a blank or an escape, as nearly every field is; otherwise nothing is taken.

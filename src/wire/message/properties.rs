@@ -2,6 +2,8 @@
 //! that queues carry. Knows the names that have a meaning, not what a broker does about them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use smallvec::SmallVec;
 
@@ -140,6 +142,9 @@ pub fn append(text: &mut Vec<u8>, name: &str, value: &str) {
     text.push(PROPERTY_SEPARATOR);
 }
 
+/// Up to so many properties, looking through them is the fastest search.
+const SEARCHED_MAX: usize = 64;
+
 /// Properties that can be changed: a small map that keeps the order in which names first came. Borrows what it was
 /// parsed from, so that a message without changes costs no allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,8 +156,27 @@ impl<'a> Properties<'a> {
     /// Reads a properties text, see [`iter`].
     pub fn parse(text: &'a [u8]) -> Self {
         let mut properties = Properties::default();
+        // Thousands fit into a text; a search for each among all the others would hold up whoever reads them.
+        let mut places: HashMap<&'a str, usize> = HashMap::new();
         for (name, value) in iter(text) {
-            properties.set(name, value);
+            let items = &mut properties.items;
+            if items.len() < SEARCHED_MAX {
+                properties.set(name, value);
+                continue;
+            }
+            if places.is_empty() {
+                places.extend(items.iter().enumerate().filter_map(|(at, (name, _))| match name {
+                    Cow::Borrowed(name) => Some((*name, at)),
+                    Cow::Owned(_) => None,
+                }));
+            }
+            match places.entry(name) {
+                Entry::Occupied(place) => items[*place.get()].1 = value.into(),
+                Entry::Vacant(place) => {
+                    place.insert(items.len());
+                    items.push((name.into(), value.into()));
+                }
+            }
         }
         properties
     }
@@ -219,6 +243,22 @@ impl<'a> Properties<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_properties_the_later_ones_win_in_the_place_of_the_first() {
+        let mut text = Vec::new();
+        for round in 0..2 {
+            for number in 0..3 * SEARCHED_MAX {
+                append(&mut text, &format!("n{number}"), &format!("{round}"));
+            }
+        }
+        append(&mut text, "last", "x");
+        let map = Properties::parse(&text);
+        assert_eq!(map.len(), 3 * SEARCHED_MAX + 1);
+        for (at, (name, value)) in map.iter().take(3 * SEARCHED_MAX).enumerate() {
+            assert_eq!((name, value), (format!("n{at}").as_str(), "1"));
+        }
+    }
 
     #[test]
     fn items_without_separator_name_or_value_are_ignored_and_later_ones_win() {
