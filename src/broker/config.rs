@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::flush_wait::FLUSH_WAITS_MAX;
 use super::hold::HELD_PULLS_MAX;
 use crate::base::local_time::Zone;
+use crate::net::limits::Limits;
 use crate::store;
 
 /// Keys that no administrator changes from afar, whatever `configBlackList` says, as in Java.
@@ -37,6 +38,8 @@ pub struct Config {
     pub namesrv_addrs: Vec<String>,
     /// Number of event loops.
     pub loops: usize,
+    /// `serverChannelMaxIdleTimeSeconds`: a connection that neither read nor wrote for so long is closed.
+    pub idle_close_s: u64,
     /// `brokerPermission`: 4 read, 2 write.
     pub broker_permission: u32,
     /// `autoCreateTopicEnable`.
@@ -151,6 +154,7 @@ impl Default for Config {
             store_path_root_dir: PathBuf::from("store"),
             namesrv_addrs: Vec::new(),
             loops: 1,
+            idle_close_s: Limits::default().idle_close_ms / 1_000,
             broker_permission: 6,
             auto_create_topic_enable: true,
             default_topic_queue_nums: 8,

@@ -185,6 +185,8 @@ crate::base::metrics::table! {
         "Requests and answers received.";
     CONNECTIONS_REFUSED = Counter "rocketmq_connections_refused_total" ("cluster,broker")
         "Connections that were closed at once because as many as allowed were open.";
+    CONNECTIONS_CLOSED = Counter "rocketmq_connections_closed_total" ("cluster,broker,reason")
+        "Connections that a bound closed: idle, unread (what was pushed to it), stalled_frame (while memory was used up).";
     BOUND_LIMIT = Gauge "rocketmq_bound_limit" ("cluster,broker,bound")
         "What a bound of the broker allows.";
     BOUND_USED = Gauge "rocketmq_bound_used" ("cluster,broker,bound")
@@ -624,6 +626,8 @@ impl Collector {
         page.one(&CONNECTIONS, base, counts.connections);
         page.one(&FRAMES, base, counts.frames);
         page.one(&CONNECTIONS_REFUSED, base, counts.connections_refused);
+        let closed = |(reason, count)| (base.clone().and("reason", reason), count);
+        page.each(&CONNECTIONS_CLOSED, counts.closed().into_iter().map(closed));
         handles.figures.refused_by_loops("slow_requests_full", counts.slow_refused);
         page.registered(handles.figures.registry());
         let standing = |(server, has)| (base.clone().and("name_server", server), u8::from(has));

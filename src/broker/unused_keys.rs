@@ -139,7 +139,7 @@ pub const BROKER: &[(&str, &str)] = &[
          com.rocketmq.remoting.socket.sndbuf.size com.rocketmq.remoting.write.buffer.high.water.mark \
          com.rocketmq.remoting.write.buffer.low.water.mark connectTimeoutMillis enableReconnectForGoAway \
          enableShutdownGracefully isScanAvailableNameSrv maxReconnectIntervalTimeSeconds scanAvailableNameSrv \
-         serverChannelMaxIdleTimeSeconds serverSocketBacklog serverSocketRcvBufSize serverSocketSndBufSize \
+         serverSocketBacklog serverSocketRcvBufSize serverSocketSndBufSize \
          shutdownWaitTimeSeconds subscriptionExpiredTimeout writeBufferHighWaterMark writeBufferLowWaterMark",
     ),
     (

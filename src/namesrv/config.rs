@@ -11,6 +11,7 @@ use crate::base::keys::{Key, Table, key};
 use crate::base::properties;
 
 use super::routes::Rules;
+use crate::net::limits::{IDLE_CLOSE_S, Limits};
 
 /// `listenPort` of a name server that was told nothing.
 pub const LISTEN_PORT: u16 = 9876;
@@ -22,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Number of event loops.
     pub loops: usize,
+    /// `serverChannelMaxIdleTimeSeconds`: a connection that neither read nor wrote for so long is closed.
+    pub idle_close_s: u64,
     /// Most bytes of answers to route requests that one loop keeps. Not a key: a part of the process's limit.
     pub routes_kept_len_max: usize,
     /// `kvConfigPath`: the key-value file.
@@ -56,7 +59,7 @@ pub struct Config {
 pub const ALWAYS_BLACK: [&str; 4] = ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
 
 /// Keys that cannot change while it listens.
-const ONLY_AT_START: [&str; 3] = ["bindAddress", "eventLoops", "listenPort"];
+const ONLY_AT_START: [&str; 4] = ["bindAddress", "eventLoops", "listenPort", "serverChannelMaxIdleTimeSeconds"];
 
 /// How the settings change.
 const RULES: changes::Rules<Config> = changes::Rules {
@@ -89,6 +92,7 @@ const OWN: &[Key<Config>] = &[
     key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen.set_port(port as u16) }),
     // Not Java's: there, several pools of threads do what few loops do here.
     key("eventLoops", Number { range: (1, LOOPS_MAX), set: |s, loops| s.loops = loops as usize }),
+    key("serverChannelMaxIdleTimeSeconds", Number { range: IDLE_CLOSE_S, set: |s, n| s.idle_close_s = n }),
     key("kvConfigPath", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.kv_config_path = path) }),
     key(
         "configStorePath",
@@ -171,8 +175,7 @@ const UNUSED: &[(&str, &str)] = &[
     ("a broker that goes is removed at once", "unRegisterBrokerQueueCapacity"),
     (
         "buffers and bounds of connections are fixed",
-        "enableShutdownGracefully serverAsyncSemaphoreValue serverChannelMaxIdleTimeSeconds \
-         serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSocketBacklog serverSocketRcvBufSize \
+        "enableShutdownGracefully serverAsyncSemaphoreValue serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSocketBacklog serverSocketRcvBufSize \
          serverSocketSndBufSize shutdownWaitTimeSeconds writeBufferHighWaterMark writeBufferLowWaterMark",
     ),
     ("there is no second environment", "productEnvName"),
@@ -199,6 +202,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), LISTEN_PORT),
             loops: 1,
+            idle_close_s: Limits::default().idle_close_ms / SECOND,
             routes_kept_len_max: ROUTES_KEPT_LEN_MAX,
             kv_config_path: PathBuf::from("kvConfig.json"),
             config_store_path: PathBuf::from("namesrv.properties"),
@@ -312,6 +316,7 @@ impl Config {
             ("returnOrderTopicConfigToBroker", self.return_order_topic_config_to_broker.to_string()),
             ("rocketmqHome", self.rocketmq_home.display().to_string()),
             ("scanNotActiveBrokerInterval", self.scan_not_active_broker_interval_ms.to_string()),
+            ("serverChannelMaxIdleTimeSeconds", self.idle_close_s.to_string()),
             ("supportActingMaster", self.support_acting_master.to_string()),
             ("waitSecondsForService", self.wait_seconds_for_service.to_string()),
         ]

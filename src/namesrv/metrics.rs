@@ -20,6 +20,8 @@ crate::base::metrics::table! {
         "Requests and answers received.";
     CONNECTIONS_REFUSED = Counter "rocketmq_namesrv_connections_refused_total" ("")
         "Connections that were closed at once because as many as allowed were open.";
+    CONNECTIONS_CLOSED = Counter "rocketmq_namesrv_connections_closed_total" ("reason")
+        "Connections that a bound closed: idle, unread (what was pushed to it), stalled_frame (while memory was used up).";
     SLOW_REFUSED = Counter "rocketmq_namesrv_slow_requests_refused_total" ("")
         "Registrations, lists and changes refused because as many as allowed were under way.";
     BOUND_LIMIT = Gauge "rocketmq_namesrv_bound_limit" ("bound")
@@ -51,6 +53,8 @@ impl Figures {
         page.one(&CONNECTIONS, &Labels::none(), counts.connections);
         page.one(&FRAMES, &Labels::none(), counts.frames);
         page.one(&CONNECTIONS_REFUSED, &Labels::none(), counts.connections_refused);
+        let closed = |(reason, count)| (Labels::of("reason", reason), count);
+        page.each(&CONNECTIONS_CLOSED, counts.closed().into_iter().map(closed));
         page.one(&SLOW_REFUSED, &Labels::none(), counts.slow_refused);
         let (room, room_used) = slow.room();
         let bounds = [

@@ -79,7 +79,9 @@ impl NameServer {
 
     /// Listens.
     pub fn bind_within(self, limits: Limits) -> Result<Bound, Error> {
-        let server = Server::bind(&[self.shared.config().listen], limits)?;
+        let config = self.shared.config();
+        let limits = Limits { idle_close_ms: config.idle_close_s * 1_000, ..limits };
+        let server = Server::bind(&[config.listen], limits)?;
         Ok(Bound { shared: self.shared, server })
     }
 }

@@ -8,6 +8,7 @@
 //! The tasks are plain (`Send`) tasks of the runtime around one lock that nobody contends for. Tasks of a `LocalSet` would
 //! need no lock, but each wake by the driver then costs a write to the runtime's eventfd and a second `epoll_wait`.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -59,6 +60,9 @@ pub(super) struct Totals {
     pub ticks: AtomicU64,
     pub connections_refused: AtomicU64,
     pub slow_refused: AtomicU64,
+    pub closed_idle: AtomicU64,
+    pub closed_unread: AtomicU64,
+    pub closed_stalled: AtomicU64,
 }
 
 impl Totals {
@@ -74,6 +78,9 @@ impl Totals {
             ticks: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             slow_refused: AtomicU64::new(0),
+            closed_idle: AtomicU64::new(0),
+            closed_unread: AtomicU64::new(0),
+            closed_stalled: AtomicU64::new(0),
         }
     }
 
@@ -283,6 +290,7 @@ impl<S: Service> EventLoop<S> {
             let found = format!("{} bytes pushed to it are unsent; the peer does not read", out.len());
             if let Some(entry) = core.table.entry(conn) {
                 entry.fail(found);
+                self.totals.closed_unread.fetch_add(1, Relaxed);
             }
             return;
         }
@@ -333,7 +341,7 @@ impl<S: Service> EventLoop<S> {
     /// Lets connections that wait for receive memory try again, and ends those that hold it without getting on: first
     /// those whose peer sends nothing, and if all of them only wait for memory, the one that has waited longest.
     fn feed_starved(&self, core: &mut Core<S>, now: Millis) {
-        let starved = std::mem::take(&mut core.starved);
+        let starved: HashSet<ConnId> = std::mem::take(&mut core.starved).into_iter().collect();
         if starved.is_empty() {
             return;
         }
@@ -358,6 +366,7 @@ impl<S: Service> EventLoop<S> {
         }
         for id in stalled {
             let Some(entry) = core.table.entry(id) else { continue };
+            self.totals.closed_stalled.fetch_add(1, Relaxed);
             entry.fail(format!(
                 "its unfinished frame did not grow for {} ms while receive memory ({} bytes for all) is used up",
                 self.limits.stalled_frame_ms, self.limits.receive_memory_max
@@ -372,9 +381,10 @@ impl<S: Service> EventLoop<S> {
 
     fn close_idle(&self, core: &mut Core<S>, now: Millis) {
         for entry in core.table.entries() {
-            if now.saturating_sub(entry.active_at) > self.limits.idle_close_ms {
+            if now.saturating_sub(entry.active_at) > self.limits.idle_close_ms && !entry.closing {
                 let idle = self.limits.idle_close_ms;
                 tracing::info!("connection from {} closed: nothing read or written for {idle} ms", entry.conn.peer);
+                self.totals.closed_idle.fetch_add(1, Relaxed);
                 entry.out.clear();
                 entry.closing = true;
                 if let Some(waker) = &entry.waker {

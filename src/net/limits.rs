@@ -3,6 +3,9 @@
 
 use crate::wire::frame::FRAME_LEN_MAX;
 
+/// What `idle_close_ms` may be set to, in seconds. Heartbeats come every 30 s, from brokers at most every 60 s.
+pub const IDLE_CLOSE_S: (u64, u64) = (1, 86_400);
+
 /// Bounds of one server; `Limits::default()` is what a Java installation's clients expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

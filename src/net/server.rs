@@ -96,6 +96,19 @@ pub struct Counts {
     pub connections_refused: u64,
     /// Requests refused because as many slow ones as allowed were in flight.
     pub slow_refused: u64,
+    /// Connections closed because nothing was read or written for `idle_close_ms`.
+    pub closed_idle: u64,
+    /// Connections closed because their peer did not read what was pushed to it.
+    pub closed_unread: u64,
+    /// Connections closed because their unfinished frame held receive memory without getting on.
+    pub closed_stalled: u64,
+}
+
+impl Counts {
+    /// Connections that a bound closed, by its name.
+    pub fn closed(&self) -> [(&'static str, u64); 3] {
+        [("idle", self.closed_idle), ("unread", self.closed_unread), ("stalled_frame", self.closed_stalled)]
+    }
 }
 
 /// A look at a running server from outside. A cheap clone.
@@ -134,6 +147,9 @@ fn counts(totals: &Totals) -> Counts {
         ticks: totals.ticks.load(Relaxed),
         connections_refused: totals.connections_refused.load(Relaxed),
         slow_refused: totals.slow_refused.load(Relaxed),
+        closed_idle: totals.closed_idle.load(Relaxed),
+        closed_unread: totals.closed_unread.load(Relaxed),
+        closed_stalled: totals.closed_stalled.load(Relaxed),
     }
 }
 

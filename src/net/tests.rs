@@ -384,6 +384,7 @@ fn used_up_receive_memory_ends_the_stalled_frames_and_not_the_others() {
     large.send(NOW, 2, 0, &vec![1; 500_000]);
     assert_eq!(large.receive().unwrap().2.len(), 500_000);
     assert!(stalled.iter_mut().any(|peer| peer.receive().is_none()));
+    assert!(started.running.counts().closed_stalled > 0);
     started.stop();
 }
 
@@ -453,6 +454,7 @@ fn idle_connections_are_closed_and_busy_ones_are_not() {
     busy.receive().unwrap();
     clock.advance(2_000);
     assert!(idle.receive().is_none());
+    assert_eq!(started.running.counts().closed(), [("idle", 1), ("unread", 0), ("stalled_frame", 0)]);
     busy.send(NOW, 3, 0, b"");
     assert_eq!(busy.receive().unwrap().1, 3);
     started.stop();

@@ -85,6 +85,7 @@ const ROWS: &[Row] = &[
     ("rebalanceLockMaxLiveTime", AfterRestart, |s| s.broker.rebalance_lock_max_live_time_ms.to_string()),
     ("regionId", AtOnce, |s| s.broker.region_id.clone()),
     ("registerNameServerPeriod", AtOnce, |s| s.broker.register_name_server_period_ms.to_string()),
+    ("serverChannelMaxIdleTimeSeconds", AfterRestart, |s| s.broker.idle_close_s.to_string()),
     ("shortPollingTimeMills", AtOnce, |s| s.broker.short_polling_time_mills.to_string()),
     ("slaveReadEnable", AtOnce, |s| s.broker.slave_read_enable.to_string()),
     ("startAcceptSendRequestTimeStamp", AtOnce, |s| s.broker.start_accept_send_request_time_stamp.to_string()),
