@@ -112,12 +112,14 @@ impl Drop for SmallDisk {
 /// A name server, a broker on a small disk, and a Prometheus with the shipped rules that looks twice a second.
 struct Watched {
     namesrv: SocketAddr,
+    namesrv_metrics: SocketAddr,
     broker: SocketAddr,
     metrics: SocketAddr,
     prometheus: SocketAddr,
     // Dropped in this order: processes, then the disk, then the folder.
-    processes: Vec<Process>,
+    namesrv_process: Option<Process>,
     broker_process: Option<Process>,
+    prometheus_process: Option<Process>,
     disk: SmallDisk,
     folder: Folder,
 }
@@ -126,32 +128,45 @@ impl Watched {
     fn start() -> Watched {
         let folder = Folder::new("prometheus");
         let disk = SmallDisk::mount(&folder.path().join("disk"), 256);
-        let (namesrv, namesrv_metrics) = (local(free_port()), local(free_port()));
-        let mut command = rocketmq();
-        command.args(["namesrv", "--listen", &namesrv.to_string(), "--metrics", &namesrv_metrics.to_string()]);
-        command.arg("--data").arg(folder.path().join("namesrv-data"));
-        let mut process = Process::start("namesrv", &mut command, folder.path());
-        wait_for_port(namesrv, &mut process);
         let mut watched = Watched {
-            namesrv,
+            namesrv: local(free_port()),
+            namesrv_metrics: local(free_port()),
             broker: local(free_port()),
             metrics: local(free_port()),
             prometheus: local(free_port()),
-            processes: vec![process],
+            namesrv_process: None,
             broker_process: None,
+            prometheus_process: None,
             disk,
             folder,
         };
+        watched.start_namesrv();
         watched.start_broker();
-        watched.start_prometheus(namesrv_metrics);
+        watched.start_prometheus();
+        // It takes some seconds to its first look, and an alert on an increase has to have seen what was before.
+        wait_until("the first look of Prometheus", || match watched.query("sum(up) == 2")?.is_empty() {
+            true => Err("not yet".to_owned()),
+            false => Ok(()),
+        });
         watched
+    }
+
+    fn start_namesrv(&mut self) {
+        let mut command = rocketmq();
+        command.args(["namesrv", "--listen", &self.namesrv.to_string()]);
+        command.args(["--metrics", &self.namesrv_metrics.to_string()]);
+        command.arg("--data").arg(self.folder.path().join("namesrv-data"));
+        let mut process = Process::start("namesrv", &mut command, self.folder.path());
+        wait_for_port(self.namesrv, &mut process);
+        self.namesrv_process = Some(process);
     }
 
     fn start_broker(&mut self) {
         let folder = self.folder.path();
         let configuration = folder.join("broker.conf");
         let text = "brokerName=broker-a\nbrokerIP1=127.0.0.1\nmappedFileSizeCommitLog=4194304\nmaxIndexNum=1000\n\
-                    maxHashSlotNum=1000\nmessageDelayLevel=1s 1s 1s 1s 1s\ncleanResourceInterval=1000\n";
+                    maxHashSlotNum=1000\nmessageDelayLevel=1s 1s 1s 1s 1s\ncleanResourceInterval=1000\n\
+                    registerNameServerPeriod=10000\n";
         fs::write(&configuration, text).expect("a broker.conf");
         let mut command = rocketmq();
         command.args(["broker", "-n", &self.namesrv.to_string(), "--listen", &self.broker.to_string()]);
@@ -163,23 +178,23 @@ impl Watched {
         self.broker_process = Some(process);
     }
 
-    /// The shipped rules word for word, but for how long something must last; the limits are those of a test.
-    fn start_prometheus(&mut self, namesrv_metrics: SocketAddr) {
+    /// The shipped rules word for word, but for spans of time; the limits are those of a test.
+    fn start_prometheus(&mut self) {
         let folder = self.folder.path().join("prometheus");
         fs::create_dir_all(&folder).expect("a folder");
         let alerts = fs::read_to_string(packaging("prometheus/alerts.yml")).expect("the alerts");
         let lines = alerts.lines().map(|line| match line.trim_start().starts_with("for: ") {
             true => "        for: 1s".to_owned(),
-            false => line.to_owned(),
+            false => line.replace("[10m]", "[1m]").replace("[5m]", "[20s]").replace("seconds) > 30", "seconds) > 3"),
         });
         fs::write(folder.join("alerts.yml"), lines.collect::<Vec<_>>().join("\n") + "\n").expect("a file");
         let limits = fs::read_to_string(packaging("prometheus/limits.yml")).expect("the limits");
         let limits = limits.replace("vector(100000)", "vector(50)").replace("vector(600)", "vector(4)");
-        let limits = limits.replace("vector(3)", "vector(1)");
+        let limits = limits.replace("vector(3)", "vector(1)").replace("vector(0.9)", "vector(0.015)");
         fs::write(folder.join("limits.yml"), limits).expect("a file");
         let config = fs::read_to_string(packaging("prometheus/prometheus.yml")).expect("the configuration");
         let config = config.replace("15s", "500ms").replace("127.0.0.1:5557", &self.metrics.to_string());
-        let config = config.replace("127.0.0.1:5558", &namesrv_metrics.to_string());
+        let config = config.replace("127.0.0.1:5558", &self.namesrv_metrics.to_string());
         fs::write(folder.join("prometheus.yml"), config).expect("a file");
         let mut command = Command::new(peer("prometheus/usr/bin/prometheus"));
         command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
@@ -187,7 +202,7 @@ impl Watched {
         command.arg(format!("--web.listen-address={}", self.prometheus));
         let mut process = Process::start("prometheus", &mut command, &folder);
         wait_for_port(self.prometheus, &mut process);
-        self.processes.push(process);
+        self.prometheus_process = Some(process);
     }
 
     /// The samples of an instant query.
@@ -247,9 +262,11 @@ fn alerts_fire_and_clear_and_every_query_of_the_dashboard_returns_data() {
 
     // A group that has consumed everything, after a failure that made a retry and a dead letter.
     let first = watched.send("20");
-    let failing = [("fail", "2"), ("max_reconsume", "1")];
+    let eager = [("poll_ms", "1000"), ("rocketmq.client.rebalance.waitInterval", "1000")];
+    let failing = [&[("fail", "2"), ("max_reconsume", "1")], &eager[..]].concat();
     let mut consumer = consume_at(&namesrv, &folder, Client::Java("4.9.7"), "push", &failing);
     hears_all(&mut consumer, &first);
+    watched.fires("RocketMQDeadLetters");
     wait_until("dead letters", || match watched.query("rocketmq_topic_dlq_offset > 0")?.is_empty() {
         true => Err("none yet".to_owned()),
         false => Ok(()),
@@ -259,9 +276,11 @@ fn alerts_fire_and_clear_and_every_query_of_the_dashboard_returns_data() {
         false => Ok(()),
     });
     consumer.finish();
-    for alert in ["RocketMQLagMessages", "RocketMQLagSeconds", "RocketMQDiskFilling", "RocketMQDown"] {
-        watched.clears(alert);
-    }
+    // Nothing else is wrong.
+    wait_until("all is well", || match watched.query("ALERTS{alertname!=\"RocketMQDeadLetters\"}")? {
+        none if none.is_empty() => Ok(()),
+        some => Err(format!("{some:?}")),
+    });
 
     // Lag: nobody consumes.
     let waiting = watched.send("100");
@@ -280,9 +299,13 @@ fn alerts_fire_and_clear_and_every_query_of_the_dashboard_returns_data() {
         if watched.query(expression)?.is_empty() { Err("not yet".to_owned()) } else { Ok(()) }
     });
     watched.fires("RocketMQFlushStalled");
+    watched.fires("RocketMQStuck");
     strace.kill().expect("it runs");
     strace.wait().expect("its end");
-    watched.clears("RocketMQFlushStalled");
+    watched.fires("RocketMQFlushSlow");
+    for alert in ["RocketMQFlushStalled", "RocketMQStuck", "RocketMQFlushSlow"] {
+        watched.clears(alert);
+    }
 
     // Somebody else fills the disk.
     let filler = watched.disk.fill(82);
@@ -293,17 +316,43 @@ fn alerts_fire_and_clear_and_every_query_of_the_dashboard_returns_data() {
     hears_all(&mut consumer, &waiting);
     every_query_of_the_dashboard_returns_data(&watched);
 
+    // It gets so full that no message is taken any more, until there is room again.
     fs::remove_file(&filler).expect("ours");
-    watched.clears("RocketMQDiskFilling");
-    watched.clears("RocketMQLagMessages");
-    watched.clears("RocketMQLagSeconds");
+    let filler = watched.disk.fill(95);
+    watched.fires("RocketMQWritesRefused");
+    watched.fires("RocketMQNotReady");
+    fs::remove_file(&filler).expect("ours");
+    for alert in ["WritesRefused", "NotReady", "DiskFilling", "LagMessages", "LagSeconds"] {
+        watched.clears(&format!("RocketMQ{alert}"));
+    }
     consumer.finish();
+
+    // Two members of a group want different messages.
+    let members = ["TagA", "TagB"].map(|tag| consume_at(&namesrv, &folder, CLIENT, "push", &[("expression", tag)]));
+    watched.fires("RocketMQSubscriptionsDiffer");
+    members.into_iter().for_each(|member| drop(member.kill()));
+
+    // More connections than the limit of this test, which is 1.5 % of the bound.
+    let connections: Vec<_> = (0..250).map(|_| TcpStream::connect(watched.broker).expect("it listens")).collect();
+    watched.fires("RocketMQBoundNearlyFull");
+    drop(connections);
+    watched.clears("RocketMQBoundNearlyFull");
+
+    // The name server goes, and comes back.
+    watched.namesrv_process.take().expect("a name server").kill();
+    watched.fires("RocketMQBrokerNotRegistered");
+    watched.start_namesrv();
+    watched.clears("RocketMQBrokerNotRegistered");
 
     // The broker goes, and comes back.
     watched.broker_process.take().expect("a broker").kill();
     watched.fires("RocketMQDown");
     watched.start_broker();
     watched.clears("RocketMQDown");
+
+    // What happened goes by itself when it is long enough ago.
+    watched.clears("RocketMQSubscriptionsDiffer");
+    watched.clears("RocketMQDeadLetters");
 
     the_text_is_what_promtool_calls_clean(&watched);
 }
