@@ -116,8 +116,10 @@ fn giving_back_is_refused_with_javas_codes() {
 fn a_message_that_a_consumer_sends_back_by_itself_waits_or_is_given_up() {
     let broker = start("retries-sent", 1, false);
     let mut client = broker.connect();
+    // What the client counts, RECONSUME_TIME and the id of the first delivery among it, is the reader's to see.
+    let sent = "RETRY_TOPIC\u{1}T\u{2}TRAN_MSG\u{1}true\u{2}DELAY\u{1}1\u{2}RECONSUME_TIME\u{1}17\u{2}ORIGIN_MESSAGE_ID\u{1}ID\u{2}";
     let fallback = |times| {
-        let fields = v2("%RETRY%G", "0", "RETRY_TOPIC\u{1}T\u{2}TRAN_MSG\u{1}true\u{2}DELAY\u{1}1\u{2}");
+        let fields = v2("%RETRY%G", "0", sent);
         with(with(fields, "j", times), "l", "16")
     };
     assert_eq!(client.call(request::SEND_MESSAGE_V2, &fallback("3"), b"again").code, 0);
@@ -127,7 +129,10 @@ fn a_message_that_a_consumer_sends_back_by_itself_waits_or_is_given_up() {
     assert_eq!((given_up.code, given_up.number("queueId")), (0, 0), "{given_up:?}");
     let body = wait_for(&mut client, "ANY", "%DLQ%G", 0);
     let record = RecordView::parse(&body).unwrap();
-    assert_eq!((record.body(), properties::get(record.properties(), "DELAY")), (&b"dead"[..], Some("-1")));
+    let property = |name| properties::get(record.properties(), name);
+    assert_eq!((record.body(), property("DELAY")), (&b"dead"[..], Some("-1")));
+    let told = ["RETRY_TOPIC", "RECONSUME_TIME", "ORIGIN_MESSAGE_ID"].map(property);
+    assert_eq!(told, [Some("T"), Some("17"), Some("ID")]);
     // A group that works in order sends back only what it gives up, at whatever count.
     let queue =
         r#"{"clientId":"c","consumerGroup":"G","mqSet":[{"brokerName":"broker-a","queueId":0,"topic":"%RETRY%G"}]}"#;

@@ -135,6 +135,25 @@ fn a_pull_for_which_there_is_no_room_is_answered_at_once_and_refused_if_it_waits
 }
 
 #[test]
+fn a_group_that_may_not_broadcast_is_told_so() {
+    let broker = start("pull-broadcast", 1);
+    let mut client = broker.connect();
+    client.put("T", 0, "x", "");
+    let may = |client: &mut TestClient, enabled: bool| {
+        let group = format!(r#"{{"groupName":"G","consumeBroadcastEnable":{enabled},"retryQueueNums":1}}"#);
+        assert_eq!(client.call(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], group.as_bytes()).code, 0);
+    };
+    let pull = pull_fields("G", "T", "0", "0", "0", "");
+    may(&mut client, false);
+    heartbeat(&mut client, "G", "T", "*", 1, "BROADCASTING");
+    let answer = client.call(request::PULL_MESSAGE, &pull, &[]);
+    assert_eq!((answer.code, answer.get("forbiddenType")), (response::NO_PERMISSION, "4"), "{answer:?}");
+    assert_eq!(answer.remark, "the consumer group[G] can not consume by broadcast way");
+    may(&mut client, true);
+    assert_eq!(client.call(request::PULL_MESSAGE, &pull, &[]).messages().len(), 1);
+}
+
+#[test]
 fn the_commit_flag_stores_the_offset() {
     let broker = start("pull-commit", 1);
     let mut client = broker.connect();
