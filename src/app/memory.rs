@@ -108,7 +108,7 @@ impl Memory {
             frame_len_max: defaults.frame_len_max.min(self.len(RECEIVE)),
             unsent_total_max: self.len(UNSENT),
             unsent_per_connection_max: defaults.unsent_per_connection_max.min(self.len(UNSENT) / 16),
-            connections_max: defaults.connections_max.min((self.bytes(CONNECTIONS) / CONNECTION_LEN) as usize),
+            connections_max: (self.bytes(CONNECTIONS) / CONNECTION_LEN) as usize,
             spare_buffers_len_max: self.len(SPARE),
             ..defaults
         }

@@ -38,6 +38,8 @@ pub struct Config {
     pub namesrv_addrs: Vec<String>,
     /// Number of event loops.
     pub loops: usize,
+    /// Connections at once, as far as the memory has room for them.
+    pub connections_max: usize,
     /// `serverChannelMaxIdleTimeSeconds`: a connection that neither read nor wrote for so long is closed.
     pub idle_close_s: u64,
     /// `brokerPermission`: 4 read, 2 write.
@@ -154,6 +156,7 @@ impl Default for Config {
             store_path_root_dir: PathBuf::from("store"),
             namesrv_addrs: Vec::new(),
             loops: 1,
+            connections_max: Limits::default().connections_max,
             idle_close_s: Limits::default().idle_close_ms / 1_000,
             broker_permission: 6,
             auto_create_topic_enable: true,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::unused_keys;
 use crate::base::keys::Does::{Flag, Number, Refused, Text};
 use crate::base::keys::{self, Key, Table, key, renamed};
-use crate::net::limits::IDLE_CLOSE_S;
+use crate::net::limits::{CONNECTIONS, IDLE_CLOSE_S};
 use crate::{broker, store};
 
 /// What a file says about a broker, beside the broker's own configuration.
@@ -77,8 +77,10 @@ const BROKER: &[Key<Settings>] = &[
             set: |s, text| keys::address(text).filter(IpAddr::is_ipv4).map(|ip| s.advertised = Some(ip)),
         },
     ),
-    // These two are not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here.
+    // Not Java's: there, `serverSelectorThreads` and many pools behind it do what few loops do here, and nothing bounds
+    // connections.
     key("eventLoops", Number { range: (1, broker::config::LOOPS_MAX as u64), set: |s, n| s.broker.loops = n as usize }),
+    key("connectionsMax", Number { range: CONNECTIONS, set: |s, n| s.broker.connections_max = n as usize }),
     key("serverChannelMaxIdleTimeSeconds", Number { range: IDLE_CLOSE_S, set: |s, n| s.broker.idle_close_s = n }),
     key("vipChannel", Flag(|s| &mut s.broker.vip_channel)),
     key("drainTime", Number { range: (0, 600_000), set: |s, ms| s.broker.drain_time_ms = ms }),

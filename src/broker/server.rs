@@ -118,7 +118,7 @@ impl Bound {
         if config.vip_channel && config.listen_port > 2 {
             addrs.push(SocketAddr::new(config.bind_ip, config.listen_port - 2));
         }
-        let limits = Limits { idle_close_ms: config.idle_close_s * 1_000, ..limits };
+        let limits = limits.with_settings(config.connections_max, config.idle_close_s);
         let server = server::Server::bind(&addrs, limits)?;
         if let Some(addr) = server.addrs().first() {
             config.listen_port = addr.port();

@@ -11,7 +11,7 @@ use crate::base::keys::{Key, Table, key};
 use crate::base::properties;
 
 use super::routes::Rules;
-use crate::net::limits::{IDLE_CLOSE_S, Limits};
+use crate::net::limits::{CONNECTIONS, IDLE_CLOSE_S, Limits};
 
 /// `listenPort` of a name server that was told nothing.
 pub const LISTEN_PORT: u16 = 9876;
@@ -23,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Number of event loops.
     pub loops: usize,
+    /// Connections at once, as far as the memory has room for them.
+    pub connections_max: usize,
     /// `serverChannelMaxIdleTimeSeconds`: a connection that neither read nor wrote for so long is closed.
     pub idle_close_s: u64,
     /// Most bytes of answers to route requests that one loop keeps. Not a key: a part of the process's limit.
@@ -59,7 +61,8 @@ pub struct Config {
 pub const ALWAYS_BLACK: [&str; 4] = ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
 
 /// Keys that cannot change while it listens.
-const ONLY_AT_START: [&str; 4] = ["bindAddress", "eventLoops", "listenPort", "serverChannelMaxIdleTimeSeconds"];
+const ONLY_AT_START: [&str; 5] =
+    ["bindAddress", "connectionsMax", "eventLoops", "listenPort", "serverChannelMaxIdleTimeSeconds"];
 
 /// How the settings change.
 const RULES: changes::Rules<Config> = changes::Rules {
@@ -92,6 +95,7 @@ const OWN: &[Key<Config>] = &[
     key("listenPort", Number { range: (1, 65535), set: |s, port| s.listen.set_port(port as u16) }),
     // Not Java's: there, several pools of threads do what few loops do here.
     key("eventLoops", Number { range: (1, LOOPS_MAX), set: |s, loops| s.loops = loops as usize }),
+    key("connectionsMax", Number { range: CONNECTIONS, set: |s, n| s.connections_max = n as usize }),
     key("serverChannelMaxIdleTimeSeconds", Number { range: IDLE_CLOSE_S, set: |s, n| s.idle_close_s = n }),
     key("kvConfigPath", Text { accepts: "a path", set: |s, text| path(text).map(|path| s.kv_config_path = path) }),
     key(
@@ -202,6 +206,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), LISTEN_PORT),
             loops: 1,
+            connections_max: Limits::default().connections_max,
             idle_close_s: Limits::default().idle_close_ms / SECOND,
             routes_kept_len_max: ROUTES_KEPT_LEN_MAX,
             kv_config_path: PathBuf::from("kvConfig.json"),
@@ -303,6 +308,7 @@ impl Config {
             ("clusterTest", false.to_string()),
             ("configBlackList", self.config_black_list.join(";")),
             ("configStorePath", self.config_store_path.display().to_string()),
+            ("connectionsMax", self.connections_max.to_string()),
             ("deleteTopicWithBrokerRegistration", self.delete_topic_with_broker_registration.to_string()),
             ("enableAllTopicList", self.enable_all_topic_list.to_string()),
             ("enableControllerInNamesrv", false.to_string()),

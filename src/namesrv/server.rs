@@ -80,7 +80,7 @@ impl NameServer {
     /// Listens.
     pub fn bind_within(self, limits: Limits) -> Result<Bound, Error> {
         let config = self.shared.config();
-        let limits = Limits { idle_close_ms: config.idle_close_s * 1_000, ..limits };
+        let limits = limits.with_settings(config.connections_max, config.idle_close_s);
         let server = Server::bind(&[config.listen], limits)?;
         Ok(Bound { shared: self.shared, server })
     }

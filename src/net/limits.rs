@@ -6,6 +6,9 @@ use crate::wire::frame::FRAME_LEN_MAX;
 /// What `idle_close_ms` may be set to, in seconds. Heartbeats come every 30 s, from brokers at most every 60 s.
 pub const IDLE_CLOSE_S: (u64, u64) = (1, 86_400);
 
+/// What `connections_max` may be set to. Descriptors are bounded as well: 65,536 by the systemd unit.
+pub const CONNECTIONS: (u64, u64) = (1, 1_000_000);
+
 /// Bounds of one server; `Limits::default()` is what a Java installation's clients expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -32,6 +35,20 @@ pub struct Limits {
 /// A connection's part in the unsent bytes below which it is not to blame for the total.
 pub(super) const UNSENT_SHARE_MIN: usize = 64 * 1024;
 
+impl Limits {
+    /// With the settings of a role: as many connections as were asked for and the memory has room for.
+    pub fn with_settings(self, connections_max: usize, idle_close_s: u64) -> Limits {
+        let room = self.connections_max;
+        if connections_max > room && connections_max > Limits::default().connections_max {
+            tracing::warn!(
+                "connections_max is {connections_max}, but the memory limit has room for {room} connections, which is the \
+                 bound now; raise memory_limit, too"
+            );
+        }
+        Limits { connections_max: connections_max.min(room), idle_close_ms: idle_close_s * 1_000, ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -45,5 +62,18 @@ impl Default for Limits {
             unsent_total_max: 256 * 1024 * 1024,
             spare_buffers_len_max: 32 * 1024 * 1024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_connections_are_taken_as_were_asked_for_and_as_there_is_room_for() {
+        let room = |connections_max| Limits { connections_max, ..Limits::default() };
+        assert_eq!(room(16_384).with_settings(10, 7), Limits { idle_close_ms: 7_000, ..room(10) });
+        assert_eq!(room(65_536).with_settings(50_000, 120), room(50_000));
+        assert_eq!(room(2_048).with_settings(50_000, 120), room(2_048));
     }
 }

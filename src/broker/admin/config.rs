@@ -48,6 +48,7 @@ const ROWS: &[Row] = &[
     ("cleanResourceInterval", AtOnce, |s| s.store.retention.interval_ms.to_string()),
     ("clusterTopicEnable", AfterRestart, |s| s.broker.cluster_topic_enable.to_string()),
     ("configBlackList", AtOnce, |s| s.broker.config_black_list.join(";")),
+    ("connectionsMax", AfterRestart, |s| s.broker.connections_max.to_string()),
     ("defaultTopicQueueNums", AtOnce, |s| s.broker.default_topic_queue_nums.to_string()),
     ("deleteCommitLogFilesInterval", AtOnce, |s| s.store.retention.log_file_pause_ms.to_string()),
     ("deleteConsumeQueueFilesInterval", AtOnce, |s| s.store.retention.queue_file_pause_ms.to_string()),
