@@ -80,10 +80,18 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
+/// Gives a new file what it begins with.
+pub type Prepare<'a> = &'a dyn Fn(&dyn DiskFile) -> io::Result<()>;
+
 /// A file system.
 pub trait Disk: Debug + Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a file, and shows it under its name when `prepare` has given it what it begins with: who is killed in between
+    /// leaves none, where the file system can do that and the name is free. Not durable; after an error there is no file.
+    fn make(&self, path: &Path, prepare: Prepare<'_>) -> io::Result<Arc<dyn DiskFile>> {
+        make_in_place(self, path, prepare)
+    }
     /// Lists a directory, sorted by name; a missing directory is `NotFound`.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// Whether something is there.
@@ -116,6 +124,19 @@ pub trait Disk: Debug + Send + Sync {
         let _ = path;
         Err(LockError::Io(io::ErrorKind::Unsupported.into()))
     }
+}
+
+/// `Disk::make` by the name from the beginning.
+fn make_in_place<D: Disk + ?Sized>(disk: &D, path: &Path, prepare: Prepare<'_>) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.open(path, Open::Create)?;
+    if let Err(error) = prepare(&*file) {
+        drop(file);
+        if let Err(left) = disk.remove_file(path) {
+            tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
+        }
+        return Err(error);
+    }
+    Ok(file)
 }
 
 /// Reads a whole file.

@@ -8,7 +8,7 @@
 //! It must never know what a queue's files look like.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -431,26 +431,33 @@ impl CommitLog {
         if let Some(known) = self.unflushed_files.lock().iter().find(|file| file.start == start) {
             return Ok(known.clone());
         }
-        let file = self.disk.open(&path, Open::Create).map_err(|error| StepError::new("open", &path, error))?;
-        let len = file.len().map_err(|error| StepError::new("look at", &path, error))?;
-        if len != self.file_size {
-            let made = (|| {
-                file.set_len(self.file_size)?;
-                file.sync_all()?;
-                self.disk.sync_dir(&self.dir)
-            })();
-            if let Err(error) = made {
-                // A file of the wrong length would stop the next start.
-                drop(file);
-                if let Err(left) = self.disk.remove_file(&path) {
-                    tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
-                }
-                return Err(StepError::new("make", &path, error));
-            }
-        }
+        let there = match self.disk.open(&path, Open::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(|error| StepError::new("open", &path, error))?),
+        };
+        let len = there.as_ref().map_or(Ok(0), |file| file.len());
+        let len = len.map_err(|error| StepError::new("look at", &path, error))?;
+        let file = match there.filter(|_| len == self.file_size) {
+            Some(file) => file,
+            None => self.make(&path).map_err(|error| StepError::new("make", &path, error))?,
+        };
         self.descriptors.put(LOG, start, file.clone());
         let file = Arc::new(LogFile { start, path, file, allocated: AtomicU64::new(0) });
         self.unflushed_files.lock().push(file.clone());
+        Ok(file)
+    }
+
+    /// A durable file of full length. One of another length, or one whose name is not durable, would stop a later start.
+    fn make(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.make(path, &|file| {
+            file.set_len(self.file_size)?;
+            file.sync_all()
+        })?;
+        self.disk.sync_dir(&self.dir).inspect_err(|_| {
+            if let Err(left) = self.disk.remove_file(path) {
+                tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
+            }
+        })?;
         Ok(file)
     }
 

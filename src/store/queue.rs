@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use super::descriptors::Descriptors;
 use super::error::{ReadError, StepError};
 use super::layout::{UNIT_LEN, Unit, file_name, queue_dir, queues_dir};
-use crate::base::disk::{Disk, DiskFile, Open};
+use crate::base::disk::{Disk, DiskFile};
 use crate::base::position::{QueueId, QueueOffset};
 
 /// Pre-blank units are written in pieces of so many.
@@ -318,9 +318,7 @@ impl Queue {
             let in_file = position % self.files.file_size;
             let start = position - in_file;
             let len = (units.len() - written).min((self.files.file_size - in_file) as usize);
-            let file = self.open_for_write(start, in_file, files, touched)?;
-            file.write_all_at(&units[written..written + len], in_file)
-                .map_err(|error| StepError::new("write to", self.path_of(start), error))?;
+            self.write_into(start, in_file, &units[written..written + len], files, touched)?;
             written += len;
         }
         Ok(())
@@ -355,14 +353,16 @@ impl Queue {
         tail.units.is_empty()
     }
 
-    /// The file at byte position `start`, made if it is new; `in_file` is where the first unit will go.
-    fn open_for_write(
+    /// Writes units into the file at byte position `start`, from its byte `in_file` on. A new file has them from its
+    /// beginning: Java does not start with an empty one (STORE 13.1 rule 24), not even after a kill.
+    fn write_into(
         &self,
         start: u64,
         in_file: u64,
+        units: &[u8],
         files: &mut (u64, u64),
         touched: &mut Touched,
-    ) -> Result<Arc<dyn DiskFile>, StepError> {
+    ) -> Result<(), StepError> {
         let path = self.path_of(start);
         let known = files.0 < files.1;
         if known && start >= files.0 && start < files.1 {
@@ -373,9 +373,9 @@ impl Queue {
                 .map_err(|error| StepError::new("open", &path, error))?;
             // One queue after the other: only its own last file can be there already.
             if touched.files.last().is_none_or(|(other, _)| *other != path) {
-                touched.files.push((path, file.clone()));
+                touched.files.push((path.clone(), file.clone()));
             }
-            return Ok(file);
+            return file.write_all_at(units, in_file).map_err(|error| StepError::new("write to", &path, error));
         }
         let disk = &*self.files.disk;
         let dir = self.dir();
@@ -385,34 +385,24 @@ impl Queue {
             self.sync_made(touched)?;
         }
         disk.make_dirs(&dir).map_err(|error| StepError::new("make the directory", &dir, error))?;
-        let file = disk.open(&path, Open::Create).map_err(|error| StepError::new("make", &path, error))?;
-        let made = file.set_len(self.files.file_size).and_then(|()| {
-            if known {
-                return Ok(());
-            }
+        let made = disk.make(&path, &|file| {
+            file.set_len(self.files.file_size)?;
             // The first file of a queue that starts late: nothing stands in front of its first unit.
-            let mut at = 0;
+            let mut at = if known { in_file } else { 0 };
             while at < in_file {
                 let count = ((in_file - at) / UNIT_LEN).min(BLANKS_AT_ONCE);
                 file.write_all_at(&Unit::PRE_BLANK.encode().repeat(count as usize), at)?;
                 at += count * UNIT_LEN;
             }
-            Ok(())
+            file.write_all_at(units, in_file)
         });
-        if let Err(error) = made {
-            // Neither a short file nor an empty one may stay.
-            drop(file);
-            if let Err(left) = disk.remove_file(&path) {
-                tracing::error!("cannot remove the unfinished file {}: {left}", path.display());
-            }
-            return Err(StepError::new("make", &path, error));
-        }
+        let file = made.map_err(|error| StepError::new("make", &path, error))?;
         // The queue's, its topic's and that of all topics.
         touched.dirs.extend(dir.ancestors().take(3).map(Path::to_path_buf));
         self.files.descriptors.put(self.owner, start, file.clone());
         *files = if known { (files.0, start + self.files.file_size) } else { (start, start + self.files.file_size) };
-        touched.files.push((path, file.clone()));
-        Ok(file)
+        touched.files.push((path, file));
+        Ok(())
     }
 
     /// Makes the file durable that this queue got last in this step.

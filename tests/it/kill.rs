@@ -24,6 +24,7 @@ use rocketmq::wire::frame::{self, FRAME_LEN_MAX, Serialization};
 use rocketmq::wire::message;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::{Mode, OFlags};
 
 use crate::harness::{Folder, Ports, READY, Server};
 
@@ -141,6 +142,7 @@ fn whatever_was_acknowledged_survives_kill_9() {
         }
         topics.extend(maker.join().expect("the topic maker does not panic"));
         commits_sent = committer.join().expect("the committer does not panic");
+        assert_files_are_whole(&store);
         if let Some(copies) = copies.as_ref().filter(|_| kill % 10 == 9) {
             copy(&store, &copies.join(kill.to_string()), &all);
             counts.copies += 1;
@@ -466,6 +468,24 @@ fn check_offset(port: u16, sent: i64) {
     if code == response::SUCCESS {
         let offset: i64 = ext["offset"].parse().expect("a number");
         assert!((0..=sent).contains(&offset), "{offset} was never committed, {sent} was the last");
+    }
+}
+
+/// Java starts with no log or queue file of another length. Where the file system has files without a name, no kill leaves
+/// one.
+fn assert_files_are_whole(store: &Path) {
+    if rustix::fs::open(store, OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR | Mode::WUSR).is_err() {
+        return;
+    }
+    let mut folders = vec![(store.join("commitlog"), 1_048_576), (store.join("consumequeue"), 20_000)];
+    while let Some((folder, len)) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the store").flatten() {
+            let meta = entry.metadata().expect("it is there");
+            match meta.is_dir() {
+                true => folders.push((entry.path(), len)),
+                false => assert_eq!(meta.len(), len, "{}", entry.path().display()),
+            }
+        }
     }
 }
 

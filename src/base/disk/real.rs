@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::process::{Flock, FlockType};
 
 use crate::base::machine;
 
-use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, LockError, Open};
+use super::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, LockError, Open, Prepare, make_in_place};
 
 /// Device and inode of the files that this process has locked: `fcntl` locks belong to the process, so the kernel
 /// would give one to us twice.
@@ -108,11 +109,34 @@ impl Drop for RealLock {
     }
 }
 
+/// A file in the directory of `path` that is gone with its descriptor; `None` where the file system has no such files
+/// (before Linux 3.11, overlays, networks).
+fn nameless(path: &Path) -> Option<RealFile> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let made = rustix::fs::open(path.parent()?, flags, Mode::from_raw_mode(0o666)).ok()?;
+    Some(RealFile(made.into()))
+}
+
+fn named(file: &RealFile, path: &Path) -> Result<(), Errno> {
+    let opened = format!("/proc/self/fd/{}", file.0.as_raw_fd());
+    rustix::fs::linkat(CWD, opened, CWD, path, AtFlags::SYMLINK_FOLLOW)
+}
+
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(how != Open::Read).create(how == Open::Create).truncate(false);
         Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn make(&self, path: &Path, prepare: Prepare<'_>) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some(file) = nameless(path) {
+            prepare(&file)?;
+            if named(&file, path).is_ok() {
+                return Ok(Arc::new(file));
+            }
+        }
+        make_in_place(self, path, prepare)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -200,5 +224,42 @@ impl Disk for RealDisk {
         }
         locked.push(inode);
         Ok(Box::new(RealLock { file, inode }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_made_has_its_name_with_its_contents_or_not_at_all() {
+        let dir = std::env::temp_dir().join(format!("rocketmq-made-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        let path = dir.join("made");
+        let hidden = nameless(&path).is_some();
+        let begin = |file: &dyn DiskFile| {
+            assert!(!hidden || !path.exists(), "nobody sees it before it is whole");
+            file.set_len(100)?;
+            file.write_all_at(b"first", 0)
+        };
+        let file = RealDisk.make(&path, &begin).expect("room");
+        file.write_all_at(b"last", 96).expect("it is open");
+        let bytes = fs::read(&path).expect("it has its name");
+        assert_eq!((bytes.len(), &bytes[..5], &bytes[96..]), (100, &b"first"[..], &b"last"[..]));
+        assert_eq!(file.links().expect("it is open"), 1);
+
+        let fails = |file: &dyn DiskFile| {
+            file.set_len(100)?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        let other = dir.join("other");
+        assert_eq!(RealDisk.make(&other, &fails).expect_err("it fails").kind(), io::ErrorKind::StorageFull);
+        assert!(!other.exists());
+
+        // A file of that name, such as one that another program was killed over, is taken.
+        fs::write(&other, b"").expect("ours");
+        RealDisk.make(&other, &|file| file.set_len(7)).expect("room");
+        assert_eq!(fs::metadata(&other).expect("it is there").len(), 7);
+        fs::remove_dir_all(&dir).expect("ours");
     }
 }
